@@ -1,0 +1,272 @@
+//! The strict walk over a document's bytes.
+//!
+//! Layout walked here (<https://bsonspec.org/spec.html>, version 1.1): a document is an `i32` length
+//! that counts itself, elements, and one 0 byte; an element is a type byte, a name ended by 0, and a
+//! value whose size follows from its type.
+
+use super::value::{Value, ValueKind};
+use std::fmt;
+
+/// Most levels of documents and arrays in one document, the outermost counted as level 1. The server
+/// allows 100 for stored documents plus a margin for commands; `bson` overflows its stack near 850.
+pub const DEPTH_MAX: usize = 100;
+
+/// Smallest document: a length and the closing 0.
+pub const DOCUMENT_BYTES_MIN: usize = 5;
+
+/// Largest document accepted when reading: the server's 16 MiB for users plus its internal 16 KiB.
+pub const DOCUMENT_BYTES_MAX: usize = 16 * 1024 * 1024 + 16 * 1024;
+
+/// What is wrong with the bytes of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A document's length field is below 5, negative, or above [`DOCUMENT_BYTES_MAX`].
+    Length(i32),
+    /// The bytes end before the value that begins here does.
+    Overrun,
+    /// The byte that closes the document is not 0, or a 0 stands where an element should.
+    Terminator,
+    /// A string's length is below 1 or its last byte is not 0.
+    StringLength(i32),
+    /// A binary's length is negative.
+    BinaryLength(i32),
+    /// The type byte is none of the specification's.
+    UnknownType(u8),
+    /// A boolean that is neither 0 nor 1.
+    Boolean(u8),
+    /// Nested deeper than [`DEPTH_MAX`].
+    TooDeep,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Length(seen) => write!(
+                f,
+                "a document length of {seen}, expected {DOCUMENT_BYTES_MIN} to {DOCUMENT_BYTES_MAX}"
+            ),
+            Fault::Overrun => write!(f, "a value that runs past the end of its document"),
+            Fault::Terminator => write!(f, "a document that does not end with its 0 byte"),
+            Fault::StringLength(seen) => write!(f, "a string with the impossible length {seen}"),
+            Fault::BinaryLength(seen) => write!(f, "a binary with the impossible length {seen}"),
+            Fault::UnknownType(seen) => write!(f, "an unknown BSON type 0x{seen:02x}"),
+            Fault::Boolean(seen) => write!(f, "a boolean with the value {seen}, expected 0 or 1"),
+            Fault::TooDeep => write!(f, "nesting deeper than {DEPTH_MAX} levels"),
+        }
+    }
+}
+
+/// A document whose bytes break the specification. Holds no content, so it may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{fault} at byte {offset} of the document")]
+pub struct Malformed {
+    /// Where, in bytes from the start of the outermost document walked.
+    pub offset: usize,
+    /// What.
+    pub fault: Fault,
+}
+
+/// One element of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// The name's bytes, without the closing 0. The server stores names that are not UTF-8.
+    pub name: &'a [u8],
+    /// The value: its type and its bytes.
+    pub value: Value<'a>,
+    /// Where the element's type byte stands, from the start of its document.
+    pub start: usize,
+    /// Where the element ends (the next element's start), from the start of its document.
+    pub end: usize,
+}
+
+/// The length that a document's first four bytes claim, checked against the bounds, or `None` while
+/// fewer than four bytes are given.
+///
+/// # Errors
+/// [`Fault::Length`] when the claimed length is out of bounds.
+pub fn document_length(bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    let Some(head) = bytes.first_chunk::<4>() else {
+        return Ok(None);
+    };
+    let claimed = i32::from_le_bytes(*head);
+    match usize::try_from(claimed) {
+        Ok(length) if (DOCUMENT_BYTES_MIN..=DOCUMENT_BYTES_MAX).contains(&length) => {
+            Ok(Some(length))
+        }
+        _ => Err(Fault::Length(claimed)),
+    }
+}
+
+/// Iterates over the elements of `document`, which must be one whole document and nothing more.
+/// Values are framed, but what is inside a nested document is checked only by [`validate`].
+///
+/// # Errors
+/// [`Malformed`] when the outer frame is wrong.
+pub fn elements(document: &[u8]) -> Result<Elements<'_>, Malformed> {
+    frame(document, 0)?;
+    Ok(Elements {
+        document,
+        position: 4,
+        base: 0,
+    })
+}
+
+fn frame(document: &[u8], base: usize) -> Result<(), Malformed> {
+    let at = |offset, fault| Malformed {
+        offset: base + offset,
+        fault,
+    };
+    match document_length(document) {
+        Err(fault) => Err(at(0, fault)),
+        Ok(Some(length)) if length == document.len() => {
+            if document[length - 1] == 0 {
+                Ok(())
+            } else {
+                Err(at(length - 1, Fault::Terminator))
+            }
+        }
+        Ok(_) => Err(at(0, Fault::Overrun)),
+    }
+}
+
+/// The elements of one document, in stored order. Ends after the first error.
+#[derive(Debug, Clone)]
+pub struct Elements<'a> {
+    document: &'a [u8],
+    position: usize,
+    base: usize,
+}
+
+impl<'a> Elements<'a> {
+    fn fail(&mut self, offset: usize, fault: Fault) -> Malformed {
+        self.position = self.document.len();
+        Malformed {
+            offset: self.base + offset,
+            fault,
+        }
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Result<Element<'a>, Malformed>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.position;
+        let last = self.document.len() - 1;
+        if start >= last {
+            return None;
+        }
+        let kind_byte = self.document[start];
+        let Some(kind) = ValueKind::from_byte(kind_byte) else {
+            let fault = if kind_byte == 0 {
+                Fault::Terminator
+            } else {
+                Fault::UnknownType(kind_byte)
+            };
+            return Some(Err(self.fail(start, fault)));
+        };
+        let name_start = start + 1;
+        // The closing 0 of the document can't serve as the end of a name.
+        let Some(name_length) = self.document[name_start..last].iter().position(|&b| b == 0) else {
+            return Some(Err(self.fail(start, Fault::Overrun)));
+        };
+        let value_start = name_start + name_length + 1;
+        let rest = &self.document[value_start..last];
+        match kind.measure(rest) {
+            Err(fault) => Some(Err(self.fail(value_start, fault))),
+            Ok(length) if length <= rest.len() => {
+                self.position = value_start + length;
+                Some(Ok(Element {
+                    name: &self.document[name_start..name_start + name_length],
+                    value: Value {
+                        kind,
+                        bytes: &rest[..length],
+                    },
+                    start,
+                    end: self.position,
+                }))
+            }
+            Ok(_) => Some(Err(self.fail(value_start, Fault::Overrun))),
+        }
+    }
+}
+
+/// Checks `document` to the last nested value.
+///
+/// Legal but odd content passes, as the server stores it: text that is not UTF-8, names twice, array
+/// names out of order, deprecated types, `$` names.
+///
+/// # Errors
+/// [`Malformed`] with the offset of the first fault.
+pub fn validate(document: &[u8]) -> Result<(), Malformed> {
+    validate_at(document, 0, 1)
+}
+
+/// As [`validate`], for a nested document at level `depth` that begins `base` bytes into the outermost.
+pub(super) fn validate_at(document: &[u8], base: usize, depth: usize) -> Result<(), Malformed> {
+    if depth > DEPTH_MAX {
+        return Err(Malformed {
+            offset: base,
+            fault: Fault::TooDeep,
+        });
+    }
+    frame(document, base)?;
+    let walk = Elements {
+        document,
+        position: 4,
+        base,
+    };
+    for element in walk {
+        let element = element?;
+        let value_start = base + element.end - element.value.bytes.len();
+        element.value.validate_inside(value_start, depth)?;
+    }
+    Ok(())
+}
+
+/// The first element named `name`, which is the one that the server's queries see.
+///
+/// # Errors
+/// [`Malformed`] when the frame or an element before the match is broken.
+pub fn find<'a>(document: &'a [u8], name: &[u8]) -> Result<Option<Element<'a>>, Malformed> {
+    for element in elements(document)? {
+        let element = element?;
+        if element.name == name {
+            return Ok(Some(element));
+        }
+    }
+    Ok(None)
+}
+
+/// The value at `path`, through nested documents; `None` where a step is absent or no document.
+///
+/// # Errors
+/// [`Malformed`] when a document on the way is broken.
+pub fn find_path<'a>(document: &'a [u8], path: &[&[u8]]) -> Result<Option<Value<'a>>, Malformed> {
+    let Some((first, rest)) = path.split_first() else {
+        return Ok(None);
+    };
+    let Some(element) = find(document, first)? else {
+        return Ok(None);
+    };
+    if rest.is_empty() {
+        return Ok(Some(element.value));
+    }
+    match element.value.kind {
+        ValueKind::Document => find_path(element.value.bytes, rest),
+        _ => Ok(None),
+    }
+}
+
+/// How often `name` occurs at the top level of `document`.
+///
+/// # Errors
+/// [`Malformed`] when the document is broken.
+pub fn occurrences(document: &[u8], name: &[u8]) -> Result<usize, Malformed> {
+    let mut count = 0;
+    for element in elements(document)? {
+        count += usize::from(element?.name == name);
+    }
+    Ok(count)
+}

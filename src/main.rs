@@ -1,0 +1,2 @@
+//! The binary's shell.
+fn main() {}

@@ -1,0 +1,13 @@
+//! The domain's words as types: hashes, statuses, findings, times.
+//!
+//! This layer is pure: no IO, no clock, no BSON. Everything else may use it; it uses nothing of ours.
+
+mod finding;
+mod hash;
+mod status;
+mod time;
+
+pub use finding::{FindingCode, Severity};
+pub use hash::{ParseHashError, Sha256Hash, hash_bytes};
+pub use status::{Status, TransactionType};
+pub use time::{ParseTimeError, Timestamp};
