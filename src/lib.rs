@@ -2,3 +2,7 @@
 
 pub mod document;
 pub mod model;
+pub mod progress;
+pub mod publish;
+pub mod sealed;
+pub mod snapshot;

@@ -5,13 +5,17 @@
 //! servers. Everything read is hostile: a length is checked before it is believed and nesting is
 //! bounded by [`DEPTH_MAX`].
 
+mod build;
 mod edit;
+mod text;
 mod value;
 mod walk;
 
+pub use build::DocumentBuilder;
 pub use edit::{remove_field, set_field};
+pub use text::{date_text, identifier_text};
 pub use value::{Value, ValueKind, decimal128_to_i64};
 pub use walk::{
     DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN, Element, Elements, Fault, Malformed,
-    document_length, elements, find, find_path, occurrences, validate,
+    document_length, elements, find, find_path, occurrences, validate, validate_value,
 };

@@ -120,10 +120,7 @@ impl ValueKind {
                 None => return Err(Fault::Overrun),
             },
             ValueKind::Int32 => 4,
-            ValueKind::Double
-            | ValueKind::DateTime
-            | ValueKind::Timestamp
-            | ValueKind::Int64 => 8,
+            ValueKind::Double | ValueKind::DateTime | ValueKind::Timestamp | ValueKind::Int64 => 8,
             ValueKind::ObjectId => 12,
             ValueKind::Decimal128 => 16,
             ValueKind::String | ValueKind::Code | ValueKind::Symbol => string_bytes(rest, 0)?,
@@ -136,8 +133,7 @@ impl ValueKind {
             }
             ValueKind::Binary => {
                 let claimed = i32_at(rest, 0).ok_or(Fault::Overrun)?;
-                let length =
-                    usize::try_from(claimed).map_err(|_| Fault::BinaryLength(claimed))?;
+                let length = usize::try_from(claimed).map_err(|_| Fault::BinaryLength(claimed))?;
                 4 + 1 + length
             }
             ValueKind::Regex => {
@@ -222,12 +218,7 @@ impl<'a> Value<'a> {
         match self.kind {
             ValueKind::Document | ValueKind::Array => validate_at(self.bytes, base, depth + 1),
             ValueKind::CodeWithScope => {
-                let at = |offset: usize| {
-                    move |fault| Malformed {
-                        offset: base + offset,
-                        fault,
-                    }
-                };
+                let at = |offset: usize| move |fault| Malformed { offset: base + offset, fault };
                 let code = string_bytes(self.bytes, 4).map_err(at(4))?;
                 let scope = 4 + code;
                 let inner = self.bytes.get(scope..).ok_or(at(scope)(Fault::Overrun))?;
@@ -264,11 +255,7 @@ fn integral_double(value: f64) -> Option<i64> {
         return None;
     };
     let magnitude = i64::try_from(magnitude).ok()?;
-    Some(if value.is_sign_negative() {
-        -magnitude
-    } else {
-        magnitude
-    })
+    Some(if value.is_sign_negative() { -magnitude } else { magnitude })
 }
 
 /// The integer that an IEEE 754-2008 decimal128 in MongoDB's binary integer encoding holds, when it is

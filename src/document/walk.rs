@@ -77,6 +77,32 @@ pub struct Element<'a> {
     pub start: usize,
     /// Where the element ends (the next element's start), from the start of its document.
     pub end: usize,
+    /// Where its document begins in the outermost one.
+    base: usize,
+}
+
+impl<'a> Element<'a> {
+    fn value_start(&self) -> usize {
+        self.base + self.end - self.value.bytes.len()
+    }
+
+    /// The elements of this document or array, which stands in a document at level `depth` (the
+    /// outermost is 1).
+    ///
+    /// # Errors
+    /// [`Malformed`] when its frame is wrong, it is too deep, or the value is neither.
+    pub fn nested(&self, depth: usize) -> Result<Elements<'a>, Malformed> {
+        nested_elements(self.value.bytes, self.value_start(), depth + 1)
+    }
+}
+
+/// Checks what is nested in the value of `element`, which stands in a document at level `depth`.
+///
+/// # Errors
+/// [`Malformed`] with the offset of the first fault in the outermost document.
+#[inline]
+pub fn validate_value(element: &Element<'_>, depth: usize) -> Result<(), Malformed> {
+    element.value.validate_inside(element.value_start(), depth)
 }
 
 /// The length that a document's first four bytes claim, checked against the bounds, or `None` while
@@ -103,19 +129,11 @@ pub fn document_length(bytes: &[u8]) -> Result<Option<usize>, Fault> {
 /// # Errors
 /// [`Malformed`] when the outer frame is wrong.
 pub fn elements(document: &[u8]) -> Result<Elements<'_>, Malformed> {
-    frame(document, 0)?;
-    Ok(Elements {
-        document,
-        position: 4,
-        base: 0,
-    })
+    nested_elements(document, 0, 1)
 }
 
 fn frame(document: &[u8], base: usize) -> Result<(), Malformed> {
-    let at = |offset, fault| Malformed {
-        offset: base + offset,
-        fault,
-    };
+    let at = |offset, fault| Malformed { offset: base + offset, fault };
     match document_length(document) {
         Err(fault) => Err(at(0, fault)),
         Ok(Some(length)) if length == document.len() => {
@@ -140,10 +158,7 @@ pub struct Elements<'a> {
 impl<'a> Elements<'a> {
     fn fail(&mut self, offset: usize, fault: Fault) -> Malformed {
         self.position = self.document.len();
-        Malformed {
-            offset: self.base + offset,
-            fault,
-        }
+        Malformed { offset: self.base + offset, fault }
     }
 }
 
@@ -159,11 +174,8 @@ impl<'a> Iterator for Elements<'a> {
         }
         let kind_byte = self.document[start];
         let Some(kind) = ValueKind::from_byte(kind_byte) else {
-            let fault = if kind_byte == 0 {
-                Fault::Terminator
-            } else {
-                Fault::UnknownType(kind_byte)
-            };
+            let fault =
+                if kind_byte == 0 { Fault::Terminator } else { Fault::UnknownType(kind_byte) };
             return Some(Err(self.fail(start, fault)));
         };
         let name_start = start + 1;
@@ -179,12 +191,10 @@ impl<'a> Iterator for Elements<'a> {
                 self.position = value_start + length;
                 Some(Ok(Element {
                     name: &self.document[name_start..name_start + name_length],
-                    value: Value {
-                        kind,
-                        bytes: &rest[..length],
-                    },
+                    value: Value { kind, bytes: &rest[..length] },
                     start,
                     end: self.position,
+                    base: self.base,
                 }))
             }
             Ok(_) => Some(Err(self.fail(value_start, Fault::Overrun))),
@@ -205,24 +215,18 @@ pub fn validate(document: &[u8]) -> Result<(), Malformed> {
 
 /// As [`validate`], for a nested document at level `depth` that begins `base` bytes into the outermost.
 pub(super) fn validate_at(document: &[u8], base: usize, depth: usize) -> Result<(), Malformed> {
-    if depth > DEPTH_MAX {
-        return Err(Malformed {
-            offset: base,
-            fault: Fault::TooDeep,
-        });
-    }
-    frame(document, base)?;
-    let walk = Elements {
-        document,
-        position: 4,
-        base,
-    };
-    for element in walk {
-        let element = element?;
-        let value_start = base + element.end - element.value.bytes.len();
-        element.value.validate_inside(value_start, depth)?;
+    for element in nested_elements(document, base, depth)? {
+        validate_value(&element?, depth)?;
     }
     Ok(())
+}
+
+fn nested_elements(document: &[u8], base: usize, depth: usize) -> Result<Elements<'_>, Malformed> {
+    if depth > DEPTH_MAX {
+        return Err(Malformed { offset: base, fault: Fault::TooDeep });
+    }
+    frame(document, base)?;
+    Ok(Elements { document, position: 4, base })
 }
 
 /// The first element named `name`, which is the one that the server's queries see.

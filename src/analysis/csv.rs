@@ -1,0 +1,176 @@
+//! CSV rows for spreadsheets: RFC 4180, UTF-8, and no cell that a spreadsheet would run.
+
+use std::fmt::Display;
+
+/// Rows in memory, written one cell after another.
+#[derive(Debug)]
+pub struct CsvRows {
+    writer: csv_core::Writer,
+    bytes: Vec<u8>,
+    at_row_start: bool,
+}
+
+impl Default for CsvRows {
+    fn default() -> Self {
+        CsvRows::new()
+    }
+}
+
+impl CsvRows {
+    /// No rows.
+    #[must_use]
+    pub fn new() -> CsvRows {
+        let writer =
+            csv_core::WriterBuilder::new().terminator(csv_core::Terminator::CRLF).build();
+        CsvRows { writer, bytes: Vec::new(), at_row_start: true }
+    }
+
+    /// A header row.
+    #[must_use]
+    pub fn with_header(columns: &[&str]) -> CsvRows {
+        let mut rows = CsvRows::new();
+        for column in columns {
+            rows.raw(column.as_bytes());
+        }
+        rows.end_row();
+        rows
+    }
+
+    fn put(&mut self, mut step: impl FnMut(&mut csv_core::Writer, &mut [u8]) -> (csv_core::WriteResult, usize)) {
+        let mut room = 64;
+        loop {
+            let start = self.bytes.len();
+            self.bytes.resize(start + room, 0);
+            let (result, written) = step(&mut self.writer, &mut self.bytes[start..]);
+            self.bytes.truncate(start + written);
+            if result == csv_core::WriteResult::InputEmpty {
+                return;
+            }
+            room *= 2;
+        }
+    }
+
+    fn raw(&mut self, cell: &[u8]) {
+        if !self.at_row_start {
+            self.put(|writer, out| writer.delimiter(out));
+        }
+        self.at_row_start = false;
+        let mut rest = cell;
+        self.put(|writer, out| {
+            let (result, read, written) = writer.field(rest, out);
+            rest = &rest[read..];
+            (result, written)
+        });
+    }
+
+    /// A cell of text from the data, neutralised; bytes that are not UTF-8 become U+FFFD.
+    pub fn text(&mut self, cell: &[u8]) {
+        match std::str::from_utf8(cell) {
+            Ok(text) if !needs_neutralising(text) => self.raw(cell),
+            Ok(text) => self.raw(neutralised(text).as_bytes()),
+            Err(_) => self.raw(neutralised(&String::from_utf8_lossy(cell)).as_bytes()),
+        }
+    }
+
+    /// A cell of our own making: a number, a code, a time.
+    pub fn own(&mut self, cell: impl Display) {
+        self.raw(cell.to_string().as_bytes());
+    }
+
+    /// A cell that is empty when there is nothing to say.
+    pub fn own_if(&mut self, cell: Option<impl Display>) {
+        match cell {
+            Some(cell) => self.own(cell),
+            None => self.raw(b""),
+        }
+    }
+
+    /// Ends the row.
+    pub fn end_row(&mut self) {
+        self.put(|writer, out| writer.terminator(out));
+        self.at_row_start = true;
+    }
+
+    /// The rows so far.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Forgets the rows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Takes the rows out.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+/// Characters that change how the text around them is shown or read: controls and the marks of the
+/// Unicode bidirectional algorithm.
+fn is_deceptive(c: char) -> bool {
+    c.is_control() && c != '\n' && c != '\r' && c != '\t'
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{061c}')
+}
+
+fn starts_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\0', '＝', '＋', '－', '＠'])
+        || text.trim_start().starts_with(['=', '+', '-', '@'])
+}
+
+fn needs_neutralising(text: &str) -> bool {
+    starts_formula(text) || text.chars().any(is_deceptive)
+}
+
+/// `text` with an apostrophe before what a spreadsheet would run, and deceptive characters spelled out.
+fn neutralised(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len() + 8);
+    if starts_formula(text) {
+        safe.push('\'');
+    }
+    for c in text.chars() {
+        if is_deceptive(c) {
+            safe.push_str(&format!("\\u{{{:04x}}}", u32::from(c)));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(cells: &[&str]) -> String {
+        let mut rows = CsvRows::new();
+        cells.iter().for_each(|cell| rows.text(cell.as_bytes()));
+        rows.end_row();
+        String::from_utf8(rows.take()).unwrap()
+    }
+
+    #[test]
+    fn cells_are_quoted_as_rfc_4180_says() {
+        assert_eq!(row(&["a", "b,c", "say \"hi\"", "two\nlines", ""]), "a,\"b,c\",\"say \"\"hi\"\"\",\"two\nlines\",\r\n");
+    }
+
+    #[test]
+    fn what_a_spreadsheet_would_run_is_neutralised() {
+        assert_eq!(row(&["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1"]), "'=cmd|' /C calc'!A0,'+1,'-1,'@SUM(A1),' =1\r\n");
+        assert_eq!(row(&["\tx", "\rx", "\0x"]), "'\tx,\"'\rx\",'\\u{0000}x\r\n");
+        assert_eq!(row(&["a\u{202e}b", "ok-fine"]), "a\\u{202e}b,ok-fine\r\n");
+    }
+
+    #[test]
+    fn long_cells_and_bytes_that_are_not_text_survive() {
+        let long = "x".repeat(1000);
+        assert_eq!(row(&[&long]), format!("{long}\r\n"));
+        let mut rows = CsvRows::new();
+        rows.text(b"a\xffb");
+        rows.end_row();
+        assert_eq!(rows.bytes(), "a\u{fffd}b\r\n".as_bytes());
+    }
+}

@@ -1,0 +1,525 @@
+//! Analysis: from a snapshot to changes, balances, findings and CSV reports.
+//!
+//! One pass over the wallets, one over the tokens, a second look at the documents whose values may occur
+//! more than once, and the reports. Everything is exact and the same for any number of threads, any form
+//! of the snapshot and any fingerprint key. This layer knows no clock, no network, no server and no
+//! randomness; it never changes its input. Memory is bounded by [`AnalyzeOptions::memory_bytes`]: what
+//! does not fit goes to scratch files without a name, in which no secret ever stands.
+
+mod csv;
+mod duplicates;
+mod findings;
+mod fingerprint;
+mod look;
+mod melts;
+mod partition;
+mod pass;
+mod positions;
+mod reports;
+mod rule;
+mod scan;
+mod sorter;
+mod token;
+mod wallets;
+
+pub use csv::CsvRows;
+pub use fingerprint::FingerprintKey;
+pub use rule::{
+    ChangedFields, ImagePair, NotChanged, ProposedChange, RULE, RuleOptions, STORED_BYTES_MAX,
+    SpentAt, repaired,
+};
+
+use crate::document::Fault;
+use crate::model::{FindingCode, Sha256Hash};
+use crate::progress::{Interrupted, Progress, Unit};
+use crate::publish::PublishError;
+use crate::snapshot::identity::{ChunkTable, root_hash};
+use crate::snapshot::input::{Chunk, Collection, Input, InputError};
+use duplicates::{Candidates, Kind};
+use look::{Look, Looked, SecretTagKey};
+use partition::Partitions;
+use reports::ReportFile;
+use scan::{Shared, Stores, Worker};
+use sorter::{SortedRows, Sorter};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use wallets::WalletTable;
+
+/// Least value of [`AnalyzeOptions::memory_bytes`].
+pub const MEMORY_BYTES_MIN: u64 = 32 * 1024 * 1024;
+
+/// How to analyse.
+#[derive(Debug, Clone)]
+pub struct AnalyzeOptions {
+    /// How the rule is applied.
+    pub rule: RuleOptions,
+    /// Memory for what grows with the data, in bytes; at least [`MEMORY_BYTES_MIN`].
+    pub memory_bytes: u64,
+    /// Worker threads.
+    pub threads: usize,
+    /// Key of the fingerprints; not to be known to who writes the data. No result depends on it.
+    pub fingerprint_key: FingerprintKey,
+}
+
+/// Why an analysis failed. Never holds content of a document.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    /// The snapshot can't be read.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A document breaks the BSON specification.
+    #[error(
+        "{}: malformed BSON at byte {offset} (in the document that begins at byte {document_offset}): {fault}; \
+         the file is damaged: take the dump anew, or compare its checksum with the original's",
+        file.display()
+    )]
+    Malformed {
+        /// File with the document.
+        file: PathBuf,
+        /// Where the document begins, in the file's (decompressed) bytes.
+        document_offset: u64,
+        /// Where the fault is.
+        offset: u64,
+        /// What it is.
+        fault: Fault,
+    },
+    /// Two documents have one `_id`.
+    #[error(
+        "{}: documents number {first} and {second} (from 0) have the same _id, which no collection \
+         can hold: part of the file was duplicated, or it was dumped while it changed; take the dump anew",
+        file.display()
+    )]
+    DuplicateId {
+        /// File with the documents.
+        file: PathBuf,
+        /// Number of the first.
+        first: u64,
+        /// Number of the second.
+        second: u64,
+    },
+    /// The wallets need more memory than allowed.
+    #[error("the wallets need about {needed} bytes of memory and {allowed} are allowed; raise --memory to {} or more", needed.saturating_mul(4))]
+    WalletsTooLarge {
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes allowed.
+        allowed: usize,
+    },
+    /// More documents than are numbered.
+    #[error("more than 2^40 documents in one collection, which this remelt does not number")]
+    TooManyDocuments,
+    /// A row longer than 4 GiB.
+    #[error("one report row exceeds 4 GiB")]
+    RowTooLong,
+    /// A scratch file could not be used.
+    #[error("could not use a scratch file in {}: {}; set TMPDIR to a place with room", directory.display(), crate::publish::io_reason(source))]
+    Scratch {
+        /// Where.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What was read back is not what was written.
+    #[error("a scratch file was damaged while it was in use; check the disk and run again")]
+    ScratchDamaged,
+    /// The output can't be written.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The user asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The worker threads could not be started.
+    #[error("could not start {0} worker threads; pass a smaller --threads")]
+    Threads(usize),
+    /// A document that was valid is not; a bug.
+    #[error("a validated document could not be edited ({0}); please report this")]
+    Unreachable(String),
+}
+
+fn scratch_error(directory: &Path) -> impl Fn(io::Error) -> AnalyzeError + use<> {
+    let directory = directory.to_path_buf();
+    move |source| AnalyzeError::Scratch { directory: directory.clone(), source }
+}
+
+fn scratch_file(directory: &Path) -> Result<File, AnalyzeError> {
+    tempfile::tempfile_in(directory).map_err(scratch_error(directory))
+}
+
+/// Turns a change into the bytes of the plan; runs on the workers.
+pub type ChangeEncoder<'a> = &'a (dyn Fn(&ProposedChange<'_>, &mut Vec<u8>) + Sync);
+
+/// Takes the encoded changes, in the snapshot's order.
+pub type ChangeSink<'a> = &'a mut (dyn FnMut(&ChangeRows) -> Result<(), PublishError> + Send);
+
+/// The changes of some consecutive documents.
+#[derive(Debug, Default)]
+pub struct ChangeRows {
+    /// What the encoder made, one after another.
+    pub encoded: Vec<u8>,
+    /// For each change the length of its encoding and of its document before and after, in bytes.
+    pub lengths: Vec<ChangeLengths>,
+    csv: Vec<u8>,
+}
+
+/// Lengths of one change, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangeLengths {
+    /// Of its encoding.
+    pub encoded: usize,
+    /// Of the document before.
+    pub before: usize,
+}
+
+impl ChangeRows {
+    fn push(&mut self, change: &ProposedChange<'_>, encode: ChangeEncoder<'_>) {
+        let start = self.encoded.len();
+        encode(change, &mut self.encoded);
+        let encoded = self.encoded.len() - start;
+        self.lengths.push(ChangeLengths { encoded, before: change.image.bytes_before });
+    }
+}
+
+/// Figures of one kind of finding.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FindingTotals {
+    /// How many, as `docs/findings.md` counts them.
+    pub count: u64,
+    /// The amount in question, where the finding has one.
+    pub amount: i128,
+    /// Distinct users concerned.
+    pub affected_users: u64,
+    /// By class, for findings that have classes.
+    pub classes: [u64; 3],
+}
+
+/// Everything counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Documents with `transaction_type` `melted`.
+    pub melted: u64,
+    /// Of these, with status `spent`.
+    pub spent_melted: u64,
+    /// Distinct users with tokens.
+    pub users: u64,
+    /// Changes, the sum of their amounts, and their distinct users.
+    pub changes: u64,
+    /// Sum of the changed documents' amounts.
+    pub amount_changed: i128,
+    /// Distinct users of the changed documents.
+    pub users_changed: u64,
+    /// Documents of the rule's shape that are left as they are, by [`NotChanged`].
+    pub not_changed: [u64; NotChanged::ALL.len()],
+    findings: [FindingTotals; FindingCode::ALL.len()],
+}
+
+impl Totals {
+    /// Figures of a finding.
+    #[must_use]
+    pub fn of(&self, code: FindingCode) -> &FindingTotals {
+        &self.findings[code.index()]
+    }
+
+    fn finding(&mut self, code: FindingCode) -> &mut FindingTotals {
+        &mut self.findings[code.index()]
+    }
+
+    /// Adds what another worker counted by document.
+    fn add(&mut self, other: &Totals) {
+        self.melted += other.melted;
+        self.spent_melted += other.spent_melted;
+        for (sum, more) in self.not_changed.iter_mut().zip(other.not_changed) {
+            *sum += more;
+        }
+        for (sum, more) in self.findings.iter_mut().zip(&other.findings) {
+            sum.count += more.count;
+            sum.amount += more.amount;
+            for (class, more) in sum.classes.iter_mut().zip(more.classes) {
+                *class += more;
+            }
+        }
+    }
+}
+
+/// What an analysis found out.
+#[derive(Debug)]
+pub struct Analysis {
+    /// Root hash of the snapshot.
+    pub snapshot: Sha256Hash,
+    /// Chunks of the tokens.
+    pub tokens: ChunkTable,
+    /// Chunks of the wallets, when there are any.
+    pub wallets: Option<ChunkTable>,
+    /// The figures.
+    pub totals: Totals,
+}
+
+/// Analyses `input`: writes `changes.csv`, `findings.csv`, `balances.csv` and `balance_deltas.csv` into
+/// the directory `reports` and passes the changes, as `encode` makes them, to `changes`.
+///
+/// # Errors
+/// [`AnalyzeError`]; what was written by then is to be thrown away.
+pub fn analyze(
+    input: &Input,
+    reports: &Path,
+    options: &AnalyzeOptions,
+    encode: ChangeEncoder<'_>,
+    changes: ChangeSink<'_>,
+    progress: &Progress,
+) -> Result<Analysis, AnalyzeError> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .build()
+        .map_err(|_| AnalyzeError::Threads(options.threads))?;
+    let scratch = std::env::temp_dir();
+    let engine = Engine { input, options, pool, shares: Shares::of(options), scratch, progress };
+    let wallets = engine.read_wallets()?;
+    let stores = engine.stores();
+    let (tokens, mut totals) =
+        engine.read_tokens(wallets.as_ref().map(|w| &w.0), &stores, reports, encode, changes)?;
+    let snapshot = root_hash(&tokens, wallets.as_ref().map(|w| &w.1));
+    engine.compare_duplicates(&stores, snapshot, &mut totals)?;
+    engine.write_reports(stores, reports, &mut totals)?;
+    Ok(Analysis { snapshot, tokens, wallets: wallets.map(|w| w.1), totals })
+}
+
+/// How the memory is shared out, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Shares {
+    wallets: usize,
+    secrets: usize,
+    ids: usize,
+    melts: usize,
+    /// For each worker.
+    positions: usize,
+    sorter: usize,
+}
+
+impl Shares {
+    fn of(options: &AnalyzeOptions) -> Shares {
+        let memory = usize::try_from(options.memory_bytes.max(MEMORY_BYTES_MIN)).unwrap_or(usize::MAX);
+        let part = memory / 32;
+        Shares {
+            wallets: 4 * part,
+            secrets: 10 * part,
+            ids: 3 * part,
+            melts: 2 * part,
+            positions: 4 * part / options.threads.max(1),
+            sorter: part,
+        }
+    }
+}
+
+struct Engine<'a> {
+    input: &'a Input,
+    options: &'a AnalyzeOptions,
+    pool: rayon::ThreadPool,
+    shares: Shares,
+    scratch: PathBuf,
+    progress: &'a Progress,
+}
+
+impl Engine<'_> {
+    fn sorter(&self) -> Sorter {
+        Sorter::new(&self.scratch, self.shares.sorter)
+    }
+
+    fn stores(&self) -> Stores {
+        Stores {
+            secrets: Partitions::new(&self.scratch, self.shares.secrets),
+            transaction_ids: Partitions::new(&self.scratch, self.shares.ids),
+            ids: Partitions::new(&self.scratch, self.shares.ids),
+            melts: Partitions::new(&self.scratch, self.shares.melts),
+            positions: Mutex::new(self.sorter()),
+            findings: Mutex::new(self.sorter()),
+            candidates: Mutex::new(self.sorter()),
+        }
+    }
+
+    /// A feed of `collection`'s chunks that counts progress and stops when told to.
+    fn feed<'b>(
+        &'b self,
+        collection: &'b Collection,
+    ) -> Result<impl FnMut(&mut Chunk) -> Result<bool, AnalyzeError> + Send + 'b, AnalyzeError> {
+        let mut reader = collection.read()?;
+        let mut seen = 0;
+        Ok(move |chunk: &mut Chunk| {
+            self.progress.check()?;
+            let more = reader.next_chunk(chunk)?;
+            let position = reader.stored_position();
+            self.progress.advance(position.saturating_sub(seen));
+            seen = position;
+            Ok(more)
+        })
+    }
+
+    fn read_wallets(&self) -> Result<Option<(WalletTable, ChunkTable)>, AnalyzeError> {
+        let Some(collection) = &self.input.wallets else { return Ok(None) };
+        self.progress.begin("reading wallets", collection.stored_bytes(), Unit::Bytes);
+        let mut feed = self.feed(collection)?;
+        let mut workers: Vec<WalletTable> = Vec::new();
+        workers.resize_with(self.options.threads, WalletTable::default);
+        let mut table = ChunkTable::new();
+        let key = &self.options.fingerprint_key;
+        pass::run(
+            &self.pool,
+            move |chunk: &mut Chunk| Ok(feed(chunk)?.then_some(())),
+            &mut workers,
+            |wallets, chunk, ()| {
+                let mut count = 0;
+                for (start, document) in pass::documents(chunk) {
+                    wallets
+                        .add(key, chunk.first_document + count, document)
+                        .map_err(pass::located(collection, chunk, start))?;
+                    count += 1;
+                }
+                self.allow_wallets(wallets.memory_bytes())?;
+                Ok((chunk.bytes.len() as u64, count, crate::model::hash_bytes(&chunk.bytes)))
+            },
+            |(bytes, documents, sha256)| {
+                table.push(bytes, documents, sha256);
+                Ok(())
+            },
+        )?;
+        let mut all = WalletTable::default();
+        for wallets in workers {
+            all.merge(wallets);
+            self.allow_wallets(all.memory_bytes())?;
+        }
+        Ok(Some((all, table)))
+    }
+
+    fn allow_wallets(&self, needed: usize) -> Result<(), AnalyzeError> {
+        let allowed = self.shares.wallets;
+        if needed > allowed { Err(AnalyzeError::WalletsTooLarge { needed, allowed }) } else { Ok(()) }
+    }
+
+    fn read_tokens(
+        &self,
+        wallets: Option<&WalletTable>,
+        stores: &Stores,
+        reports: &Path,
+        encode: ChangeEncoder<'_>,
+        changes: ChangeSink<'_>,
+    ) -> Result<(ChunkTable, Totals), AnalyzeError> {
+        let collection = &self.input.tokens;
+        self.progress.begin("reading tokens", collection.stored_bytes(), Unit::Bytes);
+        let shared = Shared { options: self.options, collection, wallets, stores, encode };
+        let mut workers: Vec<Worker<'_>> = Vec::new();
+        workers.resize_with(self.options.threads, || Worker::new(&shared, self.shares.positions));
+        let mut feed = self.feed(collection)?;
+        let mut table = ChunkTable::new();
+        let mut changes_csv = ReportFile::changes(reports)?;
+        let mut count = 0;
+        pass::run(
+            &self.pool,
+            move |chunk: &mut Chunk| Ok(feed(chunk)?.then_some(())),
+            &mut workers,
+            |worker, chunk, ()| worker.read_chunk(chunk),
+            |result| {
+                table.push(result.bytes, result.documents, result.sha256);
+                count += result.changes.lengths.len() as u64;
+                changes_csv.write(&result.changes.csv)?;
+                Ok(changes(&result.changes)?)
+            },
+        )?;
+        changes_csv.finish()?;
+        let mut totals = Totals { changes: count, ..Totals::default() };
+        for worker in workers {
+            totals.add(&worker.finish()?);
+        }
+        Ok((table, totals))
+    }
+
+    fn compare_duplicates(
+        &self,
+        stores: &Stores,
+        snapshot: Sha256Hash,
+        totals: &mut Totals,
+    ) -> Result<(), AnalyzeError> {
+        self.progress.begin("comparing duplicates", 0, Unit::Bytes);
+        duplicates::propose(&self.pool, &stores.ids, Kind::Id, &stores.candidates)?;
+        let transaction_ids = &stores.transaction_ids;
+        duplicates::propose(&self.pool, transaction_ids, Kind::TransactionId, &stores.candidates)?;
+        duplicates::propose(&self.pool, &stores.secrets, Kind::Secret, &stores.candidates)?;
+        melts::propose(&self.pool, &stores.melts, &stores.candidates)?;
+        let candidates = Candidates::new(self.take_sorted(&stores.candidates)?)?;
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let looked = Looked {
+            copies: Mutex::new(self.sorter()),
+            transaction_ids: Mutex::new(self.sorter()),
+            ids: Mutex::new(self.sorter()),
+        };
+        let missing_change = self.look_again(candidates, stores, &looked, snapshot)?;
+        *totals.finding(FindingCode::MissingChange) = missing_change;
+        look::refuse_shared_ids(self.take_sorted(&looked.ids)?, &self.input.tokens)?;
+        let shared = look::judge_transaction_ids(self.take_sorted(&looked.transaction_ids)?, stores)?;
+        *totals.finding(FindingCode::DuplicateTransactionId) = shared;
+        let (duplicates, double) = look::judge_secrets(self.take_sorted(&looked.copies)?, stores)?;
+        *totals.finding(FindingCode::DuplicateSecrets) = duplicates;
+        *totals.finding(FindingCode::DoubleCounted) = double;
+        Ok(())
+    }
+
+    fn look_again(
+        &self,
+        mut candidates: Candidates,
+        stores: &Stores,
+        looked: &Looked,
+        snapshot: Sha256Hash,
+    ) -> Result<FindingTotals, AnalyzeError> {
+        let collection = &self.input.tokens;
+        self.progress.begin("looking again", collection.stored_bytes(), Unit::Bytes);
+        let tag_key = SecretTagKey::new(snapshot);
+        let look = Look { options: self.options, collection, tag_key, stores, looked };
+        let mut feed = self.feed(collection)?;
+        let mut melts = FindingTotals::default();
+        let mut workers = vec![(); self.options.threads];
+        pass::run(
+            &self.pool,
+            move |chunk: &mut Chunk| {
+                if candidates.is_empty() || !feed(chunk)? {
+                    return Ok(None);
+                }
+                Ok(Some(candidates.below(chunk.first_document + chunk.documents)?))
+            },
+            &mut workers,
+            |(), chunk, candidates| look::look_at_chunk(&look, chunk, &candidates),
+            |found| {
+                melts.count += found.count;
+                melts.amount += found.amount;
+                Ok(())
+            },
+        )?;
+        Ok(melts)
+    }
+
+    fn write_reports(
+        &self,
+        stores: Stores,
+        reports: &Path,
+        totals: &mut Totals,
+    ) -> Result<(), AnalyzeError> {
+        self.progress.begin("writing reports", 0, Unit::Documents);
+        let positions = self.take_sorted(&stores.positions)?;
+        let mut findings = stores.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let users = reports::write_balances(positions, &mut findings, self.sorter(), reports)?;
+        reports::write_findings(findings.finish()?, reports)?;
+        totals.users = users.total;
+        totals.users_changed = users.fixed;
+        totals.amount_changed = users.amount_fixed;
+        *totals.finding(FindingCode::NegativeBalance) = users.negative;
+        for code in FindingCode::ALL {
+            totals.finding(*code).affected_users = users.by_finding[code.index()];
+        }
+        Ok(())
+    }
+
+    fn take_sorted(&self, sorter: &Mutex<Sorter>) -> Result<SortedRows, AnalyzeError> {
+        let mut sorter = sorter.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *sorter, self.sorter()).finish()
+    }
+}

@@ -1,0 +1,164 @@
+//! A pass over a collection: workers take chunks as they come, results leave in the chunks' order.
+//!
+//! Which worker gets which chunk never shows: results are handed on in order, and of several errors the
+//! one of the earliest chunk is reported.
+
+use super::AnalyzeError;
+use crate::document::Malformed;
+use crate::snapshot::input::{Chunk, Collection};
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Results that may wait for an earlier chunk, so that a slow chunk bounds memory.
+const WAITING_MAX: u64 = 64;
+
+/// The feed of chunks. It runs under a lock, so it should do little more than read. Beside the chunk it
+/// may produce something for the worker that takes it; `None` ends the pass.
+pub(super) trait Feed: Send {
+    type Extra: Send;
+    fn next(&mut self, chunk: &mut Chunk) -> Result<Option<Self::Extra>, AnalyzeError>;
+}
+
+impl<E: Send, F> Feed for F
+where
+    F: FnMut(&mut Chunk) -> Result<Option<E>, AnalyzeError> + Send,
+{
+    type Extra = E;
+    fn next(&mut self, chunk: &mut Chunk) -> Result<Option<E>, AnalyzeError> {
+        self(chunk)
+    }
+}
+
+struct Hall<F, S, R> {
+    feed: Mutex<(F, u64)>,
+    desk: Mutex<Desk<S, R>>,
+    moved: Condvar,
+}
+
+struct Desk<S, R> {
+    sink: S,
+    next: u64,
+    waiting: BTreeMap<u64, R>,
+    failed: Option<(u64, AnalyzeError)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<F, S, R> Hall<F, S, R>
+where
+    F: Feed,
+    S: FnMut(R) -> Result<(), AnalyzeError>,
+{
+    /// Takes the next chunk and its number; `None` at the end or after a failure.
+    fn take(&self, chunk: &mut Chunk) -> Option<(u64, F::Extra)> {
+        let mut feed = lock(&self.feed);
+        if lock(&self.desk).failed.is_some() {
+            return None;
+        }
+        let number = feed.1;
+        feed.1 += 1;
+        match feed.0.next(chunk) {
+            Ok(Some(extra)) => Some((number, extra)),
+            Ok(None) => None,
+            Err(error) => {
+                self.fail(number, error);
+                None
+            }
+        }
+    }
+
+    fn fail(&self, number: u64, error: AnalyzeError) {
+        let mut desk = lock(&self.desk);
+        if desk.failed.as_ref().is_none_or(|(earliest, _)| number < *earliest) {
+            desk.failed = Some((number, error));
+        }
+        self.moved.notify_all();
+    }
+
+    fn hand_in(&self, number: u64, result: R) {
+        let mut desk = lock(&self.desk);
+        while number >= desk.next + WAITING_MAX && desk.failed.is_none() {
+            desk = self.moved.wait(desk).unwrap_or_else(PoisonError::into_inner);
+        }
+        desk.waiting.insert(number, result);
+        while desk.failed.is_none() {
+            let next = desk.next;
+            let Some(ready) = desk.waiting.remove(&next) else { break };
+            if let Err(error) = (desk.sink)(ready) {
+                desk.failed = Some((next, error));
+            }
+            desk.next += 1;
+        }
+        self.moved.notify_all();
+    }
+}
+
+/// Runs `work` over all chunks that `feed` gives, one worker state each in `workers`, and passes the
+/// results to `sink` in order.
+pub(super) fn run<F, W, R>(
+    pool: &rayon::ThreadPool,
+    feed: F,
+    workers: &mut [W],
+    work: impl Fn(&mut W, &Chunk, F::Extra) -> Result<R, AnalyzeError> + Sync,
+    sink: impl FnMut(R) -> Result<(), AnalyzeError> + Send,
+) -> Result<(), AnalyzeError>
+where
+    F: Feed,
+    W: Send,
+    R: Send,
+{
+    let hall = Hall {
+        feed: Mutex::new((feed, 0)),
+        desk: Mutex::new(Desk { sink, next: 0, waiting: BTreeMap::new(), failed: None }),
+        moved: Condvar::new(),
+    };
+    pool.scope(|scope| {
+        for worker in workers {
+            scope.spawn(|_| {
+                let mut chunk = Chunk::default();
+                while let Some((number, extra)) = hall.take(&mut chunk) {
+                    match work(worker, &chunk, extra) {
+                        Ok(result) => hall.hand_in(number, result),
+                        Err(error) => hall.fail(number, error),
+                    }
+                }
+            });
+        }
+    });
+    let desk = hall.desk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match desk.failed {
+        Some((_, error)) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// The documents of a chunk: where each begins in the chunk, and its bytes. The chunk's frames were
+/// checked when it was read.
+pub(super) fn documents(chunk: &Chunk) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = chunk.bytes.get(at..)?;
+        let length = crate::document::document_length(rest).ok()??;
+        let document = rest.get(..length)?;
+        at += length;
+        Some((at - length, document))
+    })
+}
+
+/// Says where in the file a malformed document's fault is.
+pub(super) fn located(
+    collection: &Collection,
+    chunk: &Chunk,
+    start: usize,
+) -> impl FnOnce(Malformed) -> AnalyzeError {
+    let file = collection.file().to_path_buf();
+    let offset = chunk.location(start);
+    move |malformed| AnalyzeError::Malformed {
+        file,
+        document_offset: offset,
+        offset: offset + malformed.offset as u64,
+        fault: malformed.fault,
+    }
+}

@@ -1,0 +1,248 @@
+//! Balances: what every user holds at every mint, before and after the repair.
+
+use super::AnalyzeError;
+use super::fingerprint::FingerprintKey;
+use super::findings::is_npub_malformed;
+use super::sorter::{RowBatch, Sorter};
+use super::token::Token;
+use crate::model::{FindingCode, Status};
+use hashbrown::HashTable;
+use std::sync::{Mutex, PoisonError};
+
+/// What a user holds at a mint. Sums are of amounts; what is not an amount counts as 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Sum by status, in the order of [`Status::ALL`], before the repair.
+    pub(super) sums: [i128; Status::ALL.len()],
+    /// Documents that the plan changes, and the sum of their amounts.
+    pub(super) tokens_fixed: u64,
+    pub(super) amount_fixed: i128,
+    /// Codes found in the user's documents there, by [`FindingCode::index`]; [`Mask::FIXED`] besides.
+    pub(super) mask: Mask,
+}
+
+/// A set of finding codes, and whether the plan changes a document.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Mask(pub(super) u32);
+
+impl Mask {
+    /// A document of the user is changed.
+    pub(super) const FIXED: Mask = Mask(1 << 31);
+
+    pub(super) fn of(code: FindingCode) -> Mask {
+        Mask(1 << code.index())
+    }
+
+    pub(super) fn add(&mut self, other: Mask) {
+        self.0 |= other.0;
+    }
+
+    pub(super) fn has(self, other: Mask) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl Position {
+    /// A position that says only that the user's documents have a finding.
+    pub(super) fn of_finding(code: FindingCode) -> Position {
+        Position { mask: Mask::of(code), ..Position::default() }
+    }
+
+    pub(super) fn add(&mut self, other: &Position) {
+        for (sum, more) in self.sums.iter_mut().zip(other.sums) {
+            *sum += more;
+        }
+        self.tokens_fixed += other.tokens_fixed;
+        self.amount_fixed += other.amount_fixed;
+        self.mask.add(other.mask);
+    }
+
+    pub(super) fn sum(&self, status: Status) -> i128 {
+        self.sums[status as usize]
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.sums.iter().for_each(|sum| out.extend_from_slice(&sum.to_le_bytes()));
+        out.extend_from_slice(&self.amount_fixed.to_le_bytes());
+        out.extend_from_slice(&self.tokens_fixed.to_le_bytes());
+        out.extend_from_slice(&self.mask.0.to_le_bytes());
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Position> {
+        let (numbers, rest) = bytes.as_chunks::<16>();
+        let mut numbers = numbers.iter().map(|number| i128::from_le_bytes(*number));
+        let mut position = Position::default();
+        for sum in &mut position.sums {
+            *sum = numbers.next()?;
+        }
+        position.amount_fixed = numbers.next()?;
+        position.tokens_fixed = u64::from_le_bytes(*rest.first_chunk()?);
+        position.mask = Mask(u32::from_le_bytes(*rest.get(8..)?.first_chunk()?));
+        Some(position)
+    }
+}
+
+/// Sort key of a user and mint: ordered by user, then mint. `user` is `None` when `npub` is not text.
+pub(super) fn position_key(user: Option<&[u8]>, mint: &[u8], key: &mut Vec<u8>) {
+    key.clear();
+    match user {
+        None => key.push(0),
+        Some(user) => {
+            key.push(1);
+            for &byte in user {
+                key.push(byte);
+                if byte == 0 {
+                    key.push(0xff); // so that the end mark below sorts before any longer name
+                }
+            }
+        }
+    }
+    key.extend_from_slice(&[0, 1]);
+    key.extend_from_slice(mint);
+}
+
+/// Reads a [`position_key`] back.
+pub(super) fn split_position_key(key: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])> {
+    let (tag, rest) = key.split_first()?;
+    let mut user = Vec::new();
+    let mut at = 0;
+    loop {
+        match (rest.get(at)?, rest.get(at + 1)) {
+            (0, Some(1)) => break,
+            (0, Some(0xff)) => {
+                user.push(0);
+                at += 2;
+            }
+            (byte, _) => {
+                user.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    Some(((*tag == 1).then_some(user), &rest[at + 2..]))
+}
+
+#[derive(Debug)]
+struct Entry {
+    hash: u64,
+    key: Box<[u8]>,
+    position: Position,
+    is_npub_malformed: bool,
+}
+
+/// Memory that an entry takes, about, besides its key.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
+
+/// One worker's positions. When they outgrow their share of memory they are flushed and begun anew.
+#[derive(Debug)]
+pub(super) struct PositionMap<'a> {
+    sorter: &'a Mutex<Sorter>,
+    fingerprint: FingerprintKey,
+    memory_bytes_max: usize,
+    memory_bytes: usize,
+    table: HashTable<Entry>,
+    key: Vec<u8>,
+}
+
+impl<'a> PositionMap<'a> {
+    pub(super) fn new(
+        sorter: &'a Mutex<Sorter>,
+        fingerprint: FingerprintKey,
+        memory_bytes_max: usize,
+    ) -> PositionMap<'a> {
+        PositionMap {
+            sorter,
+            fingerprint,
+            memory_bytes_max,
+            memory_bytes: 0,
+            table: HashTable::new(),
+            key: Vec::new(),
+        }
+    }
+
+    /// The position of `token`'s user at its mint, and whether the user's name is malformed.
+    pub(super) fn of(&mut self, token: &Token<'_>) -> Result<(&mut Position, bool), AnalyzeError> {
+        position_key(token.user(), token.mint(), &mut self.key);
+        if self.memory_bytes > self.memory_bytes_max {
+            self.flush()?;
+        }
+        let hash = self.fingerprint.narrow(&self.key);
+        let entry = self.table.entry(hash, |e| e.hash == hash && *e.key == *self.key, |e| e.hash);
+        let entry = match entry {
+            hashbrown::hash_table::Entry::Occupied(entry) => entry.into_mut(),
+            hashbrown::hash_table::Entry::Vacant(entry) => {
+                self.memory_bytes += ENTRY_BYTES + self.key.len();
+                let fresh = Entry {
+                    hash,
+                    key: self.key.as_slice().into(),
+                    position: Position::default(),
+                    is_npub_malformed: is_npub_malformed(token.user()),
+                };
+                entry.insert(fresh).into_mut()
+            }
+        };
+        Ok((&mut entry.position, entry.is_npub_malformed))
+    }
+
+    /// Hands all positions to the sorter.
+    pub(super) fn flush(&mut self) -> Result<(), AnalyzeError> {
+        let mut batch = RowBatch::default();
+        for entry in self.table.drain() {
+            batch.push(&entry.key, |payload| entry.position.encode(payload));
+        }
+        self.memory_bytes = 0;
+        self.sorter.lock().unwrap_or_else(PoisonError::into_inner).append(&batch)
+    }
+}
+
+/// Adds to `batch` that a user's documents have a finding.
+pub(super) fn push_finding(
+    batch: &mut RowBatch,
+    user: Option<&[u8]>,
+    mint: &[u8],
+    code: FindingCode,
+) {
+    let mut key = Vec::new();
+    position_key(user, mint, &mut key);
+    batch.push(&key, |payload| Position::of_finding(code).encode(payload));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_back_and_sort_by_user_then_mint() {
+        let names: [Option<&[u8]>; 6] =
+            [None, Some(b""), Some(b"a"), Some(b"a\0"), Some(b"a\0\x01"), Some(b"ab")];
+        let mut keys = Vec::new();
+        for user in names {
+            for mint in [&b""[..], b"m", b"\0\x01z"] {
+                let mut key = Vec::new();
+                position_key(user, mint, &mut key);
+                let (read_user, read_mint) = split_position_key(&key).unwrap();
+                assert_eq!((read_user.as_deref(), read_mint), (user, mint));
+                keys.push((key, user));
+            }
+        }
+        let mut sorted = keys.clone();
+        sorted.sort();
+        let users = |keys: &[(Vec<u8>, Option<&[u8]>)]| -> Vec<Option<Vec<u8>>> {
+            keys.iter().map(|(_, user)| user.map(<[u8]>::to_vec)).collect()
+        };
+        assert_eq!(users(&sorted), users(&keys));
+    }
+
+    #[test]
+    fn a_position_is_read_back() {
+        let position = Position {
+            sums: [1, -2, i128::MAX, i128::MIN],
+            tokens_fixed: 7,
+            amount_fixed: -9,
+            mask: Mask(5),
+        };
+        let mut bytes = Vec::new();
+        position.encode(&mut bytes);
+        assert_eq!(Position::decode(&bytes), Some(position));
+    }
+}

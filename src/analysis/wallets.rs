@@ -1,0 +1,124 @@
+//! The wallets, as far as tokens are checked against them.
+
+use super::fingerprint::FingerprintKey;
+use crate::document::{Malformed, Value, elements, validate_value};
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+/// Memory that one wallet takes in the table, about.
+pub(super) const WALLET_BYTES: usize = 64;
+
+/// What a token's `wallet_id` leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WalletCheck {
+    /// The token has no `wallet_id`, or null.
+    NoId,
+    /// No wallet has that `_id`.
+    Dangling,
+    /// The wallets are not known.
+    Unknown,
+    /// The wallet is there.
+    Found { same_npub: bool, same_mint: bool },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wallet {
+    /// Of two wallets with one `_id`, the first counts.
+    ordinal: u64,
+    npub: u64,
+    mint: u64,
+}
+
+/// Fingerprints of all wallets by `_id`.
+#[derive(Debug, Default)]
+pub(super) struct WalletTable(HashMap<u128, Wallet>);
+
+fn fingerprint(key: &FingerprintKey, value: Option<Value<'_>>) -> u64 {
+    value.map_or(0, |value| key.narrow_value(value))
+}
+
+impl WalletTable {
+    /// Validates a wallet document and adds it.
+    pub(super) fn add(
+        &mut self,
+        key: &FingerprintKey,
+        ordinal: u64,
+        document: &[u8],
+    ) -> Result<(), Malformed> {
+        let (mut id, mut npub, mut mint) = (None, None, None);
+        for element in elements(document)? {
+            let element = element?;
+            let slot = match element.name {
+                b"_id" => Some(&mut id),
+                b"npub" => Some(&mut npub),
+                b"mint_url" => Some(&mut mint),
+                _ => None,
+            };
+            if let Some(slot) = slot {
+                slot.get_or_insert(element.value);
+            }
+            validate_value(&element, 1)?;
+        }
+        if let Some(id) = id {
+            let wallet = Wallet {
+                ordinal,
+                npub: fingerprint(key, npub),
+                mint: fingerprint(key, mint),
+            };
+            self.insert(key.wide_value(id), wallet);
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, id: u128, wallet: Wallet) {
+        match self.0.entry(id) {
+            Entry::Vacant(entry) => {
+                entry.insert(wallet);
+            }
+            Entry::Occupied(mut entry) => {
+                let first = wallet.min(*entry.get());
+                entry.insert(first);
+            }
+        }
+    }
+
+    /// Takes over all of `other`.
+    pub(super) fn merge(&mut self, other: WalletTable) {
+        if self.0.is_empty() {
+            *self = other;
+        } else {
+            other.0.into_iter().for_each(|(id, wallet)| self.insert(id, wallet));
+        }
+    }
+
+    /// Memory in use, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.0.capacity() * WALLET_BYTES
+    }
+
+    /// What a token's fields say of its wallet.
+    pub(super) fn check(
+        &self,
+        key: &FingerprintKey,
+        wallet_id: Option<Value<'_>>,
+        npub: Option<Value<'_>>,
+        mint_url: Option<Value<'_>>,
+    ) -> WalletCheck {
+        let Some(id) = wallet_id.filter(|id| !id.is_null()) else { return WalletCheck::NoId };
+        match self.0.get(&key.wide_value(id)) {
+            None => WalletCheck::Dangling,
+            Some(wallet) => WalletCheck::Found {
+                same_npub: wallet.npub == fingerprint(key, npub),
+                same_mint: wallet.mint == fingerprint(key, mint_url),
+            },
+        }
+    }
+}
+
+/// As [`WalletTable::check`] when no wallets are known.
+pub(super) fn check_without_wallets(wallet_id: Option<Value<'_>>) -> WalletCheck {
+    match wallet_id {
+        Some(id) if !id.is_null() => WalletCheck::Unknown,
+        _ => WalletCheck::NoId,
+    }
+}
