@@ -1,5 +1,6 @@
 //! `remelt` repairs Cashu token ledgers in MongoDB offline and replays the repair.
 
+pub mod analysis;
 pub mod document;
 pub mod model;
 pub mod progress;

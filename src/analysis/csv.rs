@@ -20,8 +20,7 @@ impl CsvRows {
     /// No rows.
     #[must_use]
     pub fn new() -> CsvRows {
-        let writer =
-            csv_core::WriterBuilder::new().terminator(csv_core::Terminator::CRLF).build();
+        let writer = csv_core::WriterBuilder::new().terminator(csv_core::Terminator::CRLF).build();
         CsvRows { writer, bytes: Vec::new(), at_row_start: true }
     }
 
@@ -36,7 +35,10 @@ impl CsvRows {
         rows
     }
 
-    fn put(&mut self, mut step: impl FnMut(&mut csv_core::Writer, &mut [u8]) -> (csv_core::WriteResult, usize)) {
+    fn put(
+        &mut self,
+        mut step: impl FnMut(&mut csv_core::Writer, &mut [u8]) -> (csv_core::WriteResult, usize),
+    ) {
         let mut room = 64;
         loop {
             let start = self.bytes.len();
@@ -154,12 +156,18 @@ mod tests {
 
     #[test]
     fn cells_are_quoted_as_rfc_4180_says() {
-        assert_eq!(row(&["a", "b,c", "say \"hi\"", "two\nlines", ""]), "a,\"b,c\",\"say \"\"hi\"\"\",\"two\nlines\",\r\n");
+        assert_eq!(
+            row(&["a", "b,c", "say \"hi\"", "two\nlines", ""]),
+            "a,\"b,c\",\"say \"\"hi\"\"\",\"two\nlines\",\r\n"
+        );
     }
 
     #[test]
     fn what_a_spreadsheet_would_run_is_neutralised() {
-        assert_eq!(row(&["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1"]), "'=cmd|' /C calc'!A0,'+1,'-1,'@SUM(A1),' =1\r\n");
+        assert_eq!(
+            row(&["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1"]),
+            "'=cmd|' /C calc'!A0,'+1,'-1,'@SUM(A1),' =1\r\n"
+        );
         assert_eq!(row(&["\tx", "\rx", "\0x"]), "'\tx,\"'\rx\",'\\u{0000}x\r\n");
         assert_eq!(row(&["a\u{202e}b", "ok-fine"]), "a\\u{202e}b,ok-fine\r\n");
     }

@@ -4,9 +4,9 @@
 //! fingerprints make candidates, whose documents are looked at again; there the values themselves are
 //! compared (by SHA-256), so that what is reported is exact whatever the fingerprints did.
 
+use super::AnalyzeError;
 use super::partition::{PARTITIONS, Partitions, Record};
 use super::sorter::{Row, SortedRows, Sorter};
-use super::AnalyzeError;
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -30,7 +30,9 @@ pub(super) enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        [Kind::Id, Kind::TransactionId, Kind::Secret, Kind::Melt].into_iter().find(|k| *k as u8 == byte)
+        [Kind::Id, Kind::TransactionId, Kind::Secret, Kind::Melt]
+            .into_iter()
+            .find(|k| *k as u8 == byte)
     }
 }
 

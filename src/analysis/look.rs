@@ -12,7 +12,7 @@ use super::token::{Proof, Token};
 use super::{AnalyzeOptions, FindingTotals};
 use crate::document::Value;
 use crate::model::{FindingCode, Sha256Hash};
-use crate::snapshot::input::{Chunk, Collection};
+use crate::snapshot::input::Chunk;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use std::sync::Mutex;
@@ -56,7 +56,6 @@ pub(super) struct Looked {
 /// What a worker of the second look reads.
 pub(super) struct Look<'a> {
     pub(super) options: &'a AnalyzeOptions,
-    pub(super) collection: &'a Collection,
     pub(super) tag_key: SecretTagKey,
     pub(super) stores: &'a Stores,
     pub(super) looked: &'a Looked,
@@ -75,8 +74,7 @@ pub(super) fn look_at_chunk(
     for (ordinal, (start, document)) in (chunk.first_document..).zip(documents(chunk)) {
         let Some(group) = groups.next_if(|group| group[0].ordinal == ordinal) else { continue };
         proofs.clear();
-        let token = Token::parse(document, &mut proofs)
-            .map_err(located(look.collection, chunk, start))?;
+        let token = Token::parse(document, &mut proofs).map_err(located(chunk, start))?;
         batches.document(look, &token, &proofs, ordinal, group, &mut melts);
     }
     batches.hand_over(look)?;
@@ -285,9 +283,7 @@ impl Verdict {
     /// Whether a proof is counted though its money is not there; only for double-counted secrets.
     fn is_phantom(&self, copy: &CopyRow<'_>) -> bool {
         let is_kept = self.largest.is_some_and(|(_, o, i)| (o, i) == (copy.ordinal, copy.index));
-        copy.is_spendable()
-            && self.is_double_counted()
-            && (self.is_gone_elsewhere() || !is_kept)
+        copy.is_spendable() && self.is_double_counted() && (self.is_gone_elsewhere() || !is_kept)
     }
 }
 
@@ -298,7 +294,8 @@ pub(super) fn judge_secrets(
     stores: &Stores,
 ) -> Result<(FindingTotals, FindingTotals), AnalyzeError> {
     let damaged = || AnalyzeError::ScratchDamaged;
-    let mut reporter = Reporter { stores, rows: RowBatch::default(), positions: RowBatch::default() };
+    let mut reporter =
+        Reporter { stores, rows: RowBatch::default(), positions: RowBatch::default() };
     let mut duplicates = FindingTotals::default();
     let mut double_counted = FindingTotals::default();
     let (mut tag, mut verdict, mut is_counted) = ([0; 32], Verdict::default(), false);
@@ -426,7 +423,8 @@ pub(super) fn judge_transaction_ids(
     mut sorted: SortedRows,
     stores: &Stores,
 ) -> Result<FindingTotals, AnalyzeError> {
-    let mut reporter = Reporter { stores, rows: RowBatch::default(), positions: RowBatch::default() };
+    let mut reporter =
+        Reporter { stores, rows: RowBatch::default(), positions: RowBatch::default() };
     let mut totals = FindingTotals::default();
     let mut first: Option<(Row, bool)> = None;
     let mut row = Row::default();
@@ -451,10 +449,7 @@ impl Reporter<'_> {
     fn shared_id(&mut self, first: &Row, row: &Row) -> Result<(), AnalyzeError> {
         let damaged = || AnalyzeError::ScratchDamaged;
         let holder = Holder::decode(&row.payload).ok_or_else(damaged)?;
-        let order = [
-            ordinal_of(first).ok_or_else(damaged)?,
-            ordinal_of(row).ok_or_else(damaged)?,
-        ];
+        let order = [ordinal_of(first).ok_or_else(damaged)?, ordinal_of(row).ok_or_else(damaged)?];
         let code = FindingCode::DuplicateTransactionId;
         push_finding(&mut self.positions, holder.npub.as_deref(), &holder.mint, code);
         let amount = holder.amount.map(i128::from);
@@ -474,13 +469,13 @@ fn ordinal_of(row: &Row) -> Option<u64> {
 /// Refuses a collection in which one `_id` stands twice.
 pub(super) fn refuse_shared_ids(
     mut sorted: SortedRows,
-    collection: &Collection,
+    collection: &str,
 ) -> Result<(), AnalyzeError> {
     let (mut previous, mut row) = (Row::default(), Row::default());
     while sorted.next_into(&mut row)? {
         if previous.key.get(..32) == row.key.get(..32) {
             return Err(AnalyzeError::DuplicateId {
-                file: collection.file().to_path_buf(),
+                collection: collection.to_owned(),
                 first: ordinal_of(&previous).unwrap_or(0),
                 second: ordinal_of(&row).unwrap_or(0),
             });

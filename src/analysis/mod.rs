@@ -34,7 +34,7 @@ use crate::model::{FindingCode, Sha256Hash};
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::publish::PublishError;
 use crate::snapshot::identity::{ChunkTable, root_hash};
-use crate::snapshot::input::{Chunk, Collection, Input, InputError};
+use crate::snapshot::input::{Chunk, Collection, Input, InputError, Place};
 use duplicates::{Candidates, Kind};
 use look::{Look, Looked, SecretTagKey};
 use partition::Partitions;
@@ -71,29 +71,26 @@ pub enum AnalyzeError {
     Input(#[from] InputError),
     /// A document breaks the BSON specification.
     #[error(
-        "{}: malformed BSON at byte {offset} (in the document that begins at byte {document_offset}): {fault}; \
-         the file is damaged: take the dump anew, or compare its checksum with the original's",
-        file.display()
+        "{document}: malformed BSON in the document that begins there: {fault}, {at} bytes into it; \
+         the file is damaged: take the dump anew, or compare its checksum with the original's"
     )]
     Malformed {
-        /// File with the document.
-        file: PathBuf,
-        /// Where the document begins, in the file's (decompressed) bytes.
-        document_offset: u64,
-        /// Where the fault is.
-        offset: u64,
+        /// Where the document begins.
+        document: Place,
+        /// Where the fault is, in bytes from there.
+        at: usize,
         /// What it is.
         fault: Fault,
     },
     /// Two documents have one `_id`.
     #[error(
-        "{}: documents number {first} and {second} (from 0) have the same _id, which no collection \
-         can hold: part of the file was duplicated, or it was dumped while it changed; take the dump anew",
-        file.display()
+        "{collection}: documents number {first} and {second} (from 0) have the same _id, which no \
+         collection can hold: part of the file was duplicated, or it was dumped while it changed; \
+         take the dump anew"
     )]
     DuplicateId {
-        /// File with the documents.
-        file: PathBuf,
+        /// Collection with the documents.
+        collection: String,
         /// Number of the first.
         first: u64,
         /// Number of the second.
@@ -298,7 +295,8 @@ struct Shares {
 
 impl Shares {
     fn of(options: &AnalyzeOptions) -> Shares {
-        let memory = usize::try_from(options.memory_bytes.max(MEMORY_BYTES_MIN)).unwrap_or(usize::MAX);
+        let memory =
+            usize::try_from(options.memory_bytes.max(MEMORY_BYTES_MIN)).unwrap_or(usize::MAX);
         let part = memory / 32;
         Shares {
             wallets: 4 * part,
@@ -341,7 +339,8 @@ impl Engine<'_> {
     fn feed<'b>(
         &'b self,
         collection: &'b Collection,
-    ) -> Result<impl FnMut(&mut Chunk) -> Result<bool, AnalyzeError> + Send + 'b, AnalyzeError> {
+    ) -> Result<impl FnMut(&mut Chunk) -> Result<bool, AnalyzeError> + Send + 'b, AnalyzeError>
+    {
         let mut reader = collection.read()?;
         let mut seen = 0;
         Ok(move |chunk: &mut Chunk| {
@@ -371,11 +370,11 @@ impl Engine<'_> {
                 for (start, document) in pass::documents(chunk) {
                     wallets
                         .add(key, chunk.first_document + count, document)
-                        .map_err(pass::located(collection, chunk, start))?;
+                        .map_err(pass::located(chunk, start))?;
                     count += 1;
                 }
                 self.allow_wallets(wallets.memory_bytes())?;
-                Ok((chunk.bytes.len() as u64, count, crate::model::hash_bytes(&chunk.bytes)))
+                Ok((chunk.bytes().len() as u64, count, crate::model::hash_bytes(&chunk.bytes())))
             },
             |(bytes, documents, sha256)| {
                 table.push(bytes, documents, sha256);
@@ -392,7 +391,11 @@ impl Engine<'_> {
 
     fn allow_wallets(&self, needed: usize) -> Result<(), AnalyzeError> {
         let allowed = self.shares.wallets;
-        if needed > allowed { Err(AnalyzeError::WalletsTooLarge { needed, allowed }) } else { Ok(()) }
+        if needed > allowed {
+            Err(AnalyzeError::WalletsTooLarge { needed, allowed })
+        } else {
+            Ok(())
+        }
     }
 
     fn read_tokens(
@@ -405,7 +408,7 @@ impl Engine<'_> {
     ) -> Result<(ChunkTable, Totals), AnalyzeError> {
         let collection = &self.input.tokens;
         self.progress.begin("reading tokens", collection.stored_bytes(), Unit::Bytes);
-        let shared = Shared { options: self.options, collection, wallets, stores, encode };
+        let shared = Shared { options: self.options, wallets, stores, encode };
         let mut workers: Vec<Worker<'_>> = Vec::new();
         workers.resize_with(self.options.threads, || Worker::new(&shared, self.shares.positions));
         let mut feed = self.feed(collection)?;
@@ -455,8 +458,9 @@ impl Engine<'_> {
         };
         let missing_change = self.look_again(candidates, stores, &looked, snapshot)?;
         *totals.finding(FindingCode::MissingChange) = missing_change;
-        look::refuse_shared_ids(self.take_sorted(&looked.ids)?, &self.input.tokens)?;
-        let shared = look::judge_transaction_ids(self.take_sorted(&looked.transaction_ids)?, stores)?;
+        look::refuse_shared_ids(self.take_sorted(&looked.ids)?, &self.input.tokens.name)?;
+        let shared =
+            look::judge_transaction_ids(self.take_sorted(&looked.transaction_ids)?, stores)?;
         *totals.finding(FindingCode::DuplicateTransactionId) = shared;
         let (duplicates, double) = look::judge_secrets(self.take_sorted(&looked.copies)?, stores)?;
         *totals.finding(FindingCode::DuplicateSecrets) = duplicates;
@@ -474,7 +478,7 @@ impl Engine<'_> {
         let collection = &self.input.tokens;
         self.progress.begin("looking again", collection.stored_bytes(), Unit::Bytes);
         let tag_key = SecretTagKey::new(snapshot);
-        let look = Look { options: self.options, collection, tag_key, stores, looked };
+        let look = Look { options: self.options, tag_key, stores, looked };
         let mut feed = self.feed(collection)?;
         let mut melts = FindingTotals::default();
         let mut workers = vec![(); self.options.threads];
@@ -484,7 +488,7 @@ impl Engine<'_> {
                 if candidates.is_empty() || !feed(chunk)? {
                     return Ok(None);
                 }
-                Ok(Some(candidates.below(chunk.first_document + chunk.documents)?))
+                Ok(Some(candidates.below(chunk.first_document + chunk.documents as u64)?))
             },
             &mut workers,
             |(), chunk, candidates| look::look_at_chunk(&look, chunk, &candidates),

@@ -5,7 +5,7 @@
 
 use super::AnalyzeError;
 use crate::document::Malformed;
-use crate::snapshot::input::{Chunk, Collection};
+use crate::snapshot::input::Chunk;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -139,7 +139,7 @@ where
 pub(super) fn documents(chunk: &Chunk) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let rest = chunk.bytes.get(at..)?;
+        let rest = chunk.bytes().get(at..)?;
         let length = crate::document::document_length(rest).ok()??;
         let document = rest.get(..length)?;
         at += length;
@@ -147,18 +147,11 @@ pub(super) fn documents(chunk: &Chunk) -> impl Iterator<Item = (usize, &[u8])> {
     })
 }
 
-/// Says where in the file a malformed document's fault is.
-pub(super) fn located(
-    collection: &Collection,
-    chunk: &Chunk,
-    start: usize,
-) -> impl FnOnce(Malformed) -> AnalyzeError {
-    let file = collection.file().to_path_buf();
-    let offset = chunk.location(start);
+/// Says where in the file a malformed document's fault is; the document begins at `start` in `chunk`.
+pub(super) fn located(chunk: &Chunk, start: usize) -> impl FnOnce(Malformed) -> AnalyzeError + '_ {
     move |malformed| AnalyzeError::Malformed {
-        file,
-        document_offset: offset,
-        offset: offset + malformed.offset as u64,
+        document: chunk.place(start),
+        at: malformed.offset,
         fault: malformed.fault,
     }
 }

@@ -1,8 +1,8 @@
 //! Balances: what every user holds at every mint, before and after the repair.
 
 use super::AnalyzeError;
-use super::fingerprint::FingerprintKey;
 use super::findings::is_npub_malformed;
+use super::fingerprint::FingerprintKey;
 use super::sorter::{RowBatch, Sorter};
 use super::token::Token;
 use crate::model::{FindingCode, Status};

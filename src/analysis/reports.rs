@@ -3,12 +3,12 @@
 //! `docs/` describes every column for auditors. Order is fixed by the data alone.
 
 use super::csv::CsvRows;
+use super::findings::Found;
 use super::positions::{Mask, Position, split_position_key};
 use super::rule::ProposedChange;
 use super::sorter::{Row, RowBatch, SortedRows, Sorter};
 use super::token::Token;
 use super::{AnalyzeError, FindingTotals};
-use super::findings::Found;
 use crate::document::{Value, date_text, identifier_text};
 use crate::model::{FindingCode, Status};
 use crate::publish::{PublishError, at, create_private_file};
@@ -18,14 +18,30 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 const CHANGES_COLUMNS: [&str; 11] = [
-    "token_id", "npub", "wallet_id", "mint_url", "transaction_id", "amount", "status_before",
-    "status_after", "spent_at_before", "spent_at_after", "created_at",
+    "token_id",
+    "npub",
+    "wallet_id",
+    "mint_url",
+    "transaction_id",
+    "amount",
+    "status_before",
+    "status_after",
+    "spent_at_before",
+    "spent_at_after",
+    "created_at",
 ];
 const FINDINGS_COLUMNS: [&str; 7] =
     ["code", "severity", "token_id", "npub", "mint_url", "amount", "detail"];
 const BALANCES_COLUMNS: [&str; 9] = [
-    "npub", "mint_url", "tokens_fixed", "unspent_before", "unspent_after", "pending",
-    "spent_before", "spent_after", "delta",
+    "npub",
+    "mint_url",
+    "tokens_fixed",
+    "unspent_before",
+    "unspent_after",
+    "pending",
+    "spent_before",
+    "spent_after",
+    "delta",
 ];
 
 /// A report file under construction.
@@ -53,8 +69,7 @@ impl ReportFile {
     }
 
     pub(super) fn finish(self) -> Result<(), PublishError> {
-        let file =
-            self.file.into_inner().map_err(|e| at("write", &self.path)(e.into_error()))?;
+        let file = self.file.into_inner().map_err(|e| at("write", &self.path)(e.into_error()))?;
         file.sync_all().map_err(at("sync", &self.path))
     }
 }
@@ -287,8 +302,7 @@ fn push_negative(
     let code = FindingCode::NegativeBalance;
     let mut order = vec![u8::try_from(code.index()).unwrap_or(u8::MAX)];
     order.extend_from_slice(key);
-    let holder =
-        Holder { npub: npub.map(Cow::Borrowed), mint: mint.into(), ..Holder::default() };
+    let holder = Holder { npub: npub.map(Cow::Borrowed), mint: mint.into(), ..Holder::default() };
     let mut batch = RowBatch::default();
     let detail = format!("the user's balance at the mint is below zero: {statuses}");
     push_finding_row(&mut batch, &order, code, &holder, Some(*sum), &detail);
@@ -326,4 +340,3 @@ fn write_deltas(mut sorted: SortedRows, directory: &Path) -> Result<(), AnalyzeE
     }
     Ok(file.finish()?)
 }
-

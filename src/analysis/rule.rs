@@ -117,10 +117,9 @@ pub struct ImagePair {
     pub sha256_after: Sha256Hash,
 }
 
-/// The bytes of the value that the rule gives a date field.
-#[must_use]
-pub fn date_bytes(at: Timestamp) -> [u8; 8] {
-    at.0.to_le_bytes()
+fn set_date(document: &[u8], name: &[u8], at: Timestamp) -> Result<Vec<u8>, Malformed> {
+    let bytes = at.0.to_le_bytes();
+    set_field(document, name, Value { kind: ValueKind::DateTime, bytes: &bytes })
 }
 
 /// `document` with the changed fields as the rule wants them.
@@ -132,14 +131,13 @@ pub fn repaired(
     spent_at: Timestamp,
     updated_at: Option<Timestamp>,
 ) -> Result<Vec<u8>, Malformed> {
-    let date = |bytes| Value { kind: ValueKind::DateTime, bytes };
     let spent = Value { kind: ValueKind::String, bytes: SPENT };
-    let mut after = set_field(document, b"status", spent)?;
-    after = set_field(&after, b"spent_at", date(&date_bytes(spent_at)))?;
-    if let Some(updated_at) = updated_at {
-        after = set_field(&after, b"updatedAt", date(&date_bytes(updated_at)))?;
+    let after = set_field(document, b"status", spent)?;
+    let after = set_date(&after, b"spent_at", spent_at)?;
+    match updated_at {
+        Some(at) => set_date(&after, b"updatedAt", at),
+        None => Ok(after),
     }
-    Ok(after)
 }
 
 /// Whether the rule wants `token` changed.

@@ -14,7 +14,7 @@ use super::token::{Proof, Token};
 use super::wallets::{WalletTable, check_without_wallets};
 use super::{AnalyzeError, AnalyzeOptions, ChangeEncoder, ChangeRows, FindingTotals, Totals};
 use crate::model::{FindingCode, Sha256Hash, Status};
-use crate::snapshot::input::{Chunk, Collection};
+use crate::snapshot::input::Chunk;
 use sha2::{Digest, Sha256};
 use std::sync::{Mutex, PoisonError};
 
@@ -38,7 +38,6 @@ pub(super) struct Stores {
 /// What all workers read.
 pub(super) struct Shared<'a> {
     pub(super) options: &'a AnalyzeOptions,
-    pub(super) collection: &'a Collection,
     pub(super) wallets: Option<&'a WalletTable>,
     pub(super) stores: &'a Stores,
     pub(super) encode: ChangeEncoder<'a>,
@@ -99,7 +98,7 @@ impl<'a> Worker<'a> {
     pub(super) fn read_chunk(&mut self, chunk: &Chunk) -> Result<ChunkResult, AnalyzeError> {
         let mut hasher = Sha256::new();
         let mut result = ChunkResult {
-            bytes: chunk.bytes.len() as u64,
+            bytes: chunk.bytes().len() as u64,
             documents: 0,
             sha256: Sha256Hash([0; 32]),
             changes: ChangeRows::default(),
@@ -109,14 +108,14 @@ impl<'a> Worker<'a> {
         let mut hashed_to = 0;
         for (start, document) in documents(chunk) {
             if start >= hashed_to {
-                let step_end = step_end(&chunk.bytes, start);
-                hasher.update(&chunk.bytes[start..step_end]);
+                let step_end = step_end(&chunk.bytes(), start);
+                hasher.update(&chunk.bytes()[start..step_end]);
                 hashed_to = step_end;
             }
             let ordinal = chunk.first_document + result.documents;
             result.documents += 1;
             proofs.clear();
-            let fault = located(self.shared.collection, chunk, start);
+            let fault = located(chunk, start);
             let token = match Token::parse(document, &mut proofs) {
                 Ok(token) => token,
                 Err(malformed) => return Err(fault(malformed)),
@@ -192,7 +191,9 @@ impl<'a> Worker<'a> {
                 .map_err(|malformed| AnalyzeError::Unreachable(malformed.to_string()))?;
             let detail = match &proposed {
                 Ok(_) => "melted but unspent; the plan makes it spent",
-                Err(NotChanged::DuplicateField) => "melted but unspent; not changed: duplicate_field",
+                Err(NotChanged::DuplicateField) => {
+                    "melted but unspent; not changed: duplicate_field"
+                }
                 Err(NotChanged::NoRoom) => "melted but unspent; not changed: no_room",
                 Err(NotChanged::NoOwnTime) => "melted but unspent; not changed: no_own_time",
                 Err(NotChanged::NoId) => "melted but unspent; not changed: no_id",

@@ -96,10 +96,7 @@ impl Sorter {
     pub(super) fn finish(mut self) -> Result<SortedRows, AnalyzeError> {
         if self.runs.is_empty() {
             self.sort();
-            return Ok(SortedRows::Memory {
-                arena: self.arena,
-                slots: self.slots.into_iter(),
-            });
+            return Ok(SortedRows::Memory { arena: self.arena, slots: self.slots.into_iter() });
         }
         self.spill()?;
         let mut merge = Merge { scratch: self.scratch, runs: Vec::new(), heap: BinaryHeap::new() };

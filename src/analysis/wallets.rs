@@ -60,11 +60,8 @@ impl WalletTable {
             validate_value(&element, 1)?;
         }
         if let Some(id) = id {
-            let wallet = Wallet {
-                ordinal,
-                npub: fingerprint(key, npub),
-                mint: fingerprint(key, mint),
-            };
+            let wallet =
+                Wallet { ordinal, npub: fingerprint(key, npub), mint: fingerprint(key, mint) };
             self.insert(key.wide_value(id), wallet);
         }
         Ok(())

@@ -266,7 +266,7 @@ pub fn decimal128_to_i64(bits: u128) -> Option<i64> {
     const COEFFICIENT_MAX: u128 = 10_u128.pow(34) - 1;
     let negative = bits >> 127 == 1;
     let (exponent, coefficient) = if (bits >> 125) & 0b11 == 0b11 {
-        if (bits >> 123) & 0b1111 >= 0b1110 {
+        if (bits >> 123) & 0b1111 == 0b1111 {
             return None; // infinity or NaN
         }
         // The second form's coefficients all exceed 34 digits, which the standard reads as zero.

@@ -4,4 +4,5 @@
 
 pub mod format;
 pub mod identity;
+pub mod input;
 pub mod write;
