@@ -1,1 +1,4 @@
 //! Integration tests.
+
+mod oracle_cases;
+mod support;
