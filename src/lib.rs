@@ -3,6 +3,7 @@
 pub mod analysis;
 pub mod document;
 pub mod model;
+pub mod plan;
 pub mod progress;
 pub mod publish;
 pub mod sealed;

@@ -17,10 +17,8 @@ const ALICE: &str = "npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzv
 const BOB: &str = "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6";
 const MINT: &str = "https://mint.a/";
 const REPAIR_MS: i64 = 1_800_000_000_000;
-const OPTIONS: OracleOptions = OracleOptions {
-    repair_time_ms: REPAIR_MS,
-    spent_at: SpentAt::Repair,
-};
+const OPTIONS: OracleOptions =
+    OracleOptions { repair_time_ms: REPAIR_MS, spent_at: SpentAt::Repair };
 
 /// A document being written.
 #[derive(Clone)]
@@ -70,8 +68,7 @@ impl Draft {
     fn proofs(self, proofs: &[(&str, i32)]) -> Draft {
         let sum = proofs.iter().map(|(_, amount)| amount).sum();
         let entries = proofs.iter().map(|&(secret, amount)| proof(secret, amount));
-        self.set("proofs", array(entries.collect()))
-            .total(int32(sum))
+        self.set("proofs", array(entries.collect())).total(int32(sum))
     }
 }
 
@@ -105,11 +102,7 @@ fn spent() -> Draft {
 }
 
 fn wallets() -> Vec<u8> {
-    document(&[
-        (b"_id", object_id(1)),
-        (b"npub", text(ALICE)),
-        (b"mint_url", text(MINT)),
-    ])
+    document(&[(b"_id", object_id(1)), (b"npub", text(ALICE)), (b"mint_url", text(MINT))])
 }
 
 fn collection(tokens: &[Draft]) -> Vec<u8> {
@@ -156,10 +149,8 @@ fn a_clean_token_has_no_finding() {
 
 #[test]
 fn codes_stand_in_the_order_of_the_library() {
-    let library: Vec<&str> = remelt::model::FindingCode::ALL
-        .iter()
-        .map(|code| code.as_str())
-        .collect();
+    let library: Vec<&str> =
+        remelt::model::FindingCode::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(CODES.to_vec(), library);
 }
 
@@ -198,10 +189,7 @@ fn duplicate_secrets_are_counted_once_a_secret() {
     let hidden = b.set("proofs", (0x03, array(vec![proof("one", 1)]).1));
     assert_eq!(count("duplicate_secrets", &[a.clone(), hidden]), 1);
     let entries = array(vec![array(vec![proof("one", 1)]), text("one"), null()]);
-    assert_eq!(
-        count("duplicate_secrets", &[a, token().set("proofs", entries)]),
-        1
-    );
+    assert_eq!(count("duplicate_secrets", &[a, token().set("proofs", entries)]), 1);
 }
 
 #[test]
@@ -297,18 +285,11 @@ fn invalid_amounts_are_not_amounts_or_below_zero() {
     for (value, amount) in amounts() {
         let found = oracle(&[token().total(value.clone())]);
         let invalid = amount.is_none_or(|amount| amount < 0);
-        assert_eq!(
-            found.finding("invalid_amounts").count,
-            u64::from(invalid),
-            "{value:02x?}"
-        );
+        assert_eq!(found.finding("invalid_amounts").count, u64::from(invalid), "{value:02x?}");
         let balance = &found.balances[&(ALICE.into(), MINT.into())];
         assert_eq!(balance.unspent_before, amount.unwrap_or(0), "{value:02x?}");
     }
-    assert_eq!(
-        count("invalid_amounts", &[token().without("total_amount")]),
-        1
-    );
+    assert_eq!(count("invalid_amounts", &[token().without("total_amount")]), 1);
 }
 
 #[test]
@@ -320,19 +301,13 @@ fn missing_metadata_has_no_source() {
         source(null()),
         source(undefined()),
         token().set("metadata", nested(&[])),
-        token().set(
-            "metadata",
-            nested(&[(b"source", null()), (b"source", text("p2p"))]),
-        ),
+        token().set("metadata", nested(&[(b"source", null()), (b"source", text("p2p"))])),
         token().set("metadata", array(vec![text("source")])),
         token().set("metadata", (0x04, nested(&[(b"source", text("p2p"))]).1)),
         token().set("metadata", null()),
         token().without("metadata"),
     ];
-    assert_eq!(
-        each("missing_metadata", &tokens),
-        [0, 0, 1, 0, 1, 1, 1, 1, 1, 1]
-    );
+    assert_eq!(each("missing_metadata", &tokens), [0, 0, 1, 0, 1, 1, 1, 1, 1, 1]);
 }
 
 #[test]
@@ -342,22 +317,13 @@ fn negative_balances_are_below_zero_in_one_status() {
     assert_eq!(find(&[of("unspent", 5), of("unspent", -5)]), (0, 0, 0));
     assert_eq!(find(&[of("unspent", 5), of("unspent", -6)]), (1, -1, 1));
     // Statuses do not make up for one another, and a pair counts once.
-    assert_eq!(
-        find(&[of("unspent", 9), of("spent", -2), of("failed", -3)]),
-        (1, -5, 1)
-    );
+    assert_eq!(find(&[of("unspent", 9), of("spent", -2), of("failed", -3)]), (1, -5, 1));
     assert_eq!(find(&[of("unspent", 9), of("burnt", -2)]), (0, 0, 0));
     let elsewhere = of("pending", -2).set("mint_url", text("https://mint.b/"));
     assert_eq!(find(&[of("pending", 9), elsewhere.clone()]), (1, -2, 1));
-    assert_eq!(
-        find(&[of("pending", -1), elsewhere, of("pending", -4).npub(BOB)]),
-        (3, -7, 2)
-    );
+    assert_eq!(find(&[of("pending", -1), elsewhere, of("pending", -4).npub(BOB)]), (3, -7, 2));
     // Before the repair, which would take 9 from the unspent and leave -2.
-    assert_eq!(
-        find(&[of("unspent", 9).kind("melted"), of("unspent", -2)]),
-        (0, 0, 0)
-    );
+    assert_eq!(find(&[of("unspent", 9).kind("melted"), of("unspent", -2)]), (0, 0, 0));
     assert_eq!(find(&[of("unspent", -9).without("npub")]), (0, 0, 0));
 }
 
@@ -367,14 +333,7 @@ fn amount_mismatch_is_a_valid_amount_that_is_not_the_sum() {
     let find = |tokens: &[Draft]| numbers("amount_mismatch", tokens);
     assert_eq!(find(&[of(8)]), (0, 0, 0));
     assert_eq!(find(&[of(9), of(5).npub(BOB)]), (2, 4, 2));
-    assert_eq!(
-        find(&[
-            of(-8),
-            of(0).total(text("8")),
-            of(0).without("total_amount")
-        ]),
-        (0, 0, 0)
-    );
+    assert_eq!(find(&[of(-8), of(0).total(text("8")), of(0).without("total_amount")]), (0, 0, 0));
     let odd = array(vec![
         nested(&[(b"amount", int64(-2))]),
         nested(&[(b"amount", text("4"))]),
@@ -385,14 +344,8 @@ fn amount_mismatch_is_a_valid_amount_that_is_not_the_sum() {
     assert_eq!(find(&[of(3).set("proofs", odd)]), (1, 1, 1));
     // A pending document without proofs is exempt, any other is not.
     let empty = |status| of(8).status(status).set("proofs", array(vec![]));
-    assert_eq!(
-        find(&[empty("pending"), of(8).status("pending").without("proofs")]),
-        (0, 0, 0)
-    );
-    assert_eq!(
-        find(&[empty("unspent"), of(9).status("pending")]),
-        (2, 9, 1)
-    );
+    assert_eq!(find(&[empty("pending"), of(8).status("pending").without("proofs")]), (0, 0, 0));
+    assert_eq!(find(&[empty("unspent"), of(9).status("pending")]), (2, 9, 1));
 }
 
 #[test]
@@ -424,16 +377,10 @@ fn double_counted_is_spendable_twice_and_the_largest_is_real() {
     let held = |proofs: &[(&str, i32)]| token().proofs(proofs);
     assert_eq!(find(&[held(&[("s", 4), ("t", 2)])]), (0, 0, 0));
     assert_eq!(find(&[held(&[("s", 4), ("s", 4)])]), (1, 4, 1));
-    assert_eq!(
-        find(&[held(&[("s", 1)]), held(&[("s", 8)]), held(&[("s", 2)])]),
-        (1, 3, 1)
-    );
+    assert_eq!(find(&[held(&[("s", 1)]), held(&[("s", 8)]), held(&[("s", 2)])]), (1, 3, 1));
     assert_eq!(find(&[held(&[("s", -1)]), held(&[("s", -2)])]), (1, -2, 1));
     let failed = held(&[("s", 8)]).status("failed");
-    assert_eq!(
-        find(&[held(&[("s", 1)]), held(&[("s", 2)]), failed]),
-        (1, 1, 1)
-    );
+    assert_eq!(find(&[held(&[("s", 1)]), held(&[("s", 2)]), failed]), (1, 1, 1));
 }
 
 #[test]
@@ -450,10 +397,7 @@ fn spent_at_goes_with_spent_and_only_a_date_is_one() {
         token().set("spent_at", date(0)).without("status"),
         token().set("spent_at", null()).also("spent_at", date(0)),
     ];
-    assert_eq!(
-        each("spent_at_mismatch", &tokens),
-        [0, 1, 1, 1, 1, 0, 0, 1, 1, 0]
-    );
+    assert_eq!(each("spent_at_mismatch", &tokens), [0, 1, 1, 1, 1, 0, 0, 1, 1, 0]);
 }
 
 #[test]
@@ -471,10 +415,7 @@ fn unknown_words_count_once_a_document() {
     assert_eq!(each("unknown_status", &tokens), [0, 1, 1, 1, 1, 1, 1, 0]);
     for status in ["unspent", "spent", "pending", "failed"] {
         for kind in ["received", "sent", "minted", "melted", "change"] {
-            assert_eq!(
-                count("unknown_status", &[token().status(status).kind(kind)]),
-                0
-            );
+            assert_eq!(count("unknown_status", &[token().status(status).kind(kind)]), 0);
         }
     }
 }
@@ -486,21 +427,9 @@ fn duplicate_transaction_ids_are_counted_once_an_id() {
     let same = [id(text("a")), id(text("a")), id(text("a")), id(text("b"))];
     assert_eq!(count(code, &same), 1);
     assert_eq!(count(code, &[id(null()), id(null()), token(), token()]), 0);
-    assert_eq!(
-        count(code, &[id(int32(1)), id(int64(1)), id(double(1.0))]),
-        0
-    );
-    assert_eq!(
-        count(
-            code,
-            &[id(int32(1)), id(int32(1)), id(text("")), id(text(""))]
-        ),
-        2
-    );
-    assert_eq!(
-        count(code, &[id(text("a")).also("transaction_id", text("a"))]),
-        0
-    );
+    assert_eq!(count(code, &[id(int32(1)), id(int64(1)), id(double(1.0))]), 0);
+    assert_eq!(count(code, &[id(int32(1)), id(int32(1)), id(text("")), id(text(""))]), 2);
+    assert_eq!(count(code, &[id(text("a")).also("transaction_id", text("a"))]), 0);
 }
 
 #[test]
@@ -536,11 +465,7 @@ fn duplicate_fields_are_those_of_the_rule_at_the_top() {
         token().also("npub", text(BOB)).also("createdAt", null()),
         token().set(
             "metadata",
-            nested(&[
-                (b"source", text("p2p")),
-                (b"status", null()),
-                (b"status", null()),
-            ]),
+            nested(&[(b"source", text("p2p")), (b"status", null()), (b"status", null())]),
         ),
     ];
     assert_eq!(each("duplicate_field", &tokens), [0, 1, 0, 1, 1, 0, 0]);
@@ -563,20 +488,11 @@ fn malformed_npubs_are_not_lower_case_bech32() {
         assert!(!is_npub(bad), "{}", bad.escape_ascii());
     }
     // Valid bech32 of another prefix: BIP 173's own example.
-    assert!(!is_npub(
-        b"split1checkupstagehandshakeupstreamerranterredcaperred2y9e3w"
-    ));
-    let tokens = [
-        token(),
-        token().npub("alice"),
-        token().without("npub"),
-        token().set("npub", null()),
-    ];
+    assert!(!is_npub(b"split1checkupstagehandshakeupstreamerranterredcaperred2y9e3w"));
+    let tokens =
+        [token(), token().npub("alice"), token().without("npub"), token().set("npub", null())];
     assert_eq!(each("malformed_npub", &tokens), [0, 1, 1, 1]);
-    assert_eq!(
-        each("malformed_npub", &[token().npub("npub1"), token().npub("")]),
-        [1, 1]
-    );
+    assert_eq!(each("malformed_npub", &[token().npub("npub1"), token().npub("")]), [1, 1]);
     let found = oracle(&tokens);
     assert_eq!(found.finding("malformed_npub").affected_users, 1);
     assert_eq!(found.stats.total_users, 2);
@@ -586,46 +502,25 @@ fn malformed_npubs_are_not_lower_case_bech32() {
 fn missing_change_is_a_melt_above_its_cost_without_change() {
     let cost = |cost: Value| nested(&[(b"source", text("lightning")), (b"total_amount", cost)]);
     let melt = |total: i32, own: i32| {
-        melted()
-            .id("m")
-            .total(int32(total))
-            .set("metadata", cost(int32(own)))
+        melted().id("m").total(int32(total)).set("metadata", cost(int32(own)))
     };
-    let change = |id: Value| {
-        token()
-            .kind("change")
-            .set("metadata", nested(&[(b"melt_transaction_id", id)]))
-    };
+    let change =
+        |id: Value| token().kind("change").set("metadata", nested(&[(b"melt_transaction_id", id)]));
     let find = |tokens: &[Draft]| numbers("missing_change", tokens);
     assert_eq!(find(&[melt(10, 10)]), (0, 0, 0));
     assert_eq!(find(&[melt(10, 11)]), (0, 0, 0));
     assert_eq!(find(&[melt(10, 7)]), (1, 3, 1));
-    assert_eq!(
-        find(&[melt(10, 7).status("spent"), melt(10, -1).id("n").npub(BOB)]),
-        (2, 14, 2)
-    );
+    assert_eq!(find(&[melt(10, 7).status("spent"), melt(10, -1).id("n").npub(BOB)]), (2, 14, 2));
     assert_eq!(find(&[melt(10, 7).kind("sent")]), (0, 0, 0));
     assert_eq!(find(&[melt(10, 7).total(double(9.5))]), (0, 0, 0));
-    assert_eq!(
-        find(&[melt(10, 7).set("metadata", cost(text("7")))]),
-        (0, 0, 0)
-    );
+    assert_eq!(find(&[melt(10, 7).set("metadata", cost(text("7")))]), (0, 0, 0));
     assert_eq!(find(&[melt(10, 7), change(text("m"))]), (0, 0, 0));
-    assert_eq!(
-        find(&[change(text("m")).npub(BOB).status("failed"), melt(10, 7)]),
-        (0, 0, 0)
-    );
+    assert_eq!(find(&[change(text("m")).npub(BOB).status("failed"), melt(10, 7)]), (0, 0, 0));
     assert_eq!(find(&[melt(10, 7), change(text("n"))]), (1, 3, 1));
-    assert_eq!(
-        find(&[melt(10, 7), change(text("m")).kind("received")]),
-        (1, 3, 1)
-    );
+    assert_eq!(find(&[melt(10, 7), change(text("m")).kind("received")]), (1, 3, 1));
     // Both must be text.
     let id = || int32(5);
-    assert_eq!(
-        find(&[melt(10, 7).set("transaction_id", id()), change(id())]),
-        (1, 3, 1)
-    );
+    assert_eq!(find(&[melt(10, 7).set("transaction_id", id()), change(id())]), (1, 3, 1));
 }
 
 #[test]
@@ -642,19 +537,10 @@ fn balances_move_from_unspent_to_spent() {
     let found = oracle(&tokens);
     assert_eq!(found.balances.len(), 3);
     let alice = &found.balances[&(ALICE.into(), MINT.into())];
-    assert_eq!(
-        (alice.unspent_before, alice.unspent_after, alice.delta),
-        (16, 11, -5)
-    );
-    assert_eq!(
-        (alice.spent_before, alice.spent_after, alice.pending),
-        (7, 12, 2)
-    );
+    assert_eq!((alice.unspent_before, alice.unspent_after, alice.delta), (16, 11, -5));
+    assert_eq!((alice.spent_before, alice.spent_after, alice.pending), (7, 12, 2));
     assert_eq!(alice.tokens_fixed, 1);
-    assert_eq!(
-        found.balances[&(BOB.into(), MINT.into())],
-        Default::default()
-    );
+    assert_eq!(found.balances[&(BOB.into(), MINT.into())], Default::default());
     assert_eq!(found.balances[&(vec![], vec![])].delta, -8);
 }
 
@@ -672,20 +558,14 @@ fn the_rule_keeps_every_other_byte() {
     ];
     let t = || date(REPAIR_MS);
     let after = [
-        melted()
-            .status("spent")
-            .set("spent_at", t())
-            .set("updatedAt", t()),
+        melted().status("spent").set("spent_at", t()).set("updatedAt", t()),
         token(),
         melted()
             .status("spent")
             .without("updatedAt")
             .also("$odd", text(b"\xff"))
             .also("spent_at", t()),
-        melted()
-            .status("spent")
-            .set("updatedAt", t())
-            .also("spent_at", t()),
+        melted().status("spent").set("updatedAt", t()).also("spent_at", t()),
     ];
     // `set` appends what is absent, so the first document's `spent_at` stands last in both.
     let found = oracle(&before);
@@ -696,48 +576,25 @@ fn the_rule_keeps_every_other_byte() {
     assert_eq!(change.id, raw(object_id(0x66)));
     assert_eq!(change.status.before, raw(text("unspent")));
     assert_eq!(change.status.after, raw(text("spent")));
-    assert_eq!(
-        (&change.spent_at.before, &change.spent_at.after),
-        (&None, &raw(t()))
-    );
-    assert_eq!(
-        (&change.updated_at.before, &change.updated_at.after),
-        (&None, &None)
-    );
+    assert_eq!((&change.spent_at.before, &change.spent_at.after), (&None, &raw(t())));
+    assert_eq!((&change.updated_at.before, &change.updated_at.after), (&None, &None));
 }
 
 #[test]
 fn the_rule_takes_the_time_that_is_asked_for() {
-    let tokens = collection(&[
-        melted(),
-        melted().set("createdAt", text("then")).without("updatedAt"),
-    ]);
+    let tokens =
+        collection(&[melted(), melted().set("createdAt", text("then")).without("updatedAt")]);
     let times = |spent_at| {
-        let options = OracleOptions {
-            spent_at,
-            ..OPTIONS
-        };
+        let options = OracleOptions { spent_at, ..OPTIONS };
         let found = analyze(&tokens, None, &options);
-        let after = found
-            .changes
-            .into_iter()
-            .map(|change| change.spent_at.after);
+        let after = found.changes.into_iter().map(|change| change.spent_at.after);
         let reasons = found.not_changed.into_iter().map(|not| not.reason);
         (after.collect::<Vec<_>>(), reasons.collect::<Vec<_>>())
     };
     let repair = raw(date(REPAIR_MS));
-    assert_eq!(
-        times(SpentAt::Repair),
-        (vec![repair.clone(), repair], vec![])
-    );
-    assert_eq!(
-        times(SpentAt::Created),
-        (vec![raw(date(1))], vec!["no_own_time"])
-    );
-    assert_eq!(
-        times(SpentAt::Updated),
-        (vec![raw(date(2))], vec!["no_own_time"])
-    );
+    assert_eq!(times(SpentAt::Repair), (vec![repair.clone(), repair], vec![]));
+    assert_eq!(times(SpentAt::Created), (vec![raw(date(1))], vec!["no_own_time"]));
+    assert_eq!(times(SpentAt::Updated), (vec![raw(date(2))], vec!["no_own_time"]));
 }
 
 #[test]
@@ -767,20 +624,11 @@ fn a_document_with_a_duplicate_field_is_left_alone() {
 fn amounts_above_javascripts_are_strings() {
     let big = melted().total(int64((1 << 53) + 1));
     let json = oracle(&[big]).to_json();
-    assert_eq!(
-        json["impact"]["totalAmountAffected"],
-        json!("9007199254740993")
-    );
-    assert_eq!(
-        json["findings"]["inconsistent_status"]["amount"],
-        json!("9007199254740993")
-    );
+    assert_eq!(json["impact"]["totalAmountAffected"], json!("9007199254740993"));
+    assert_eq!(json["findings"]["inconsistent_status"]["amount"], json!("9007199254740993"));
     let exact = melted().total(int64(1 << 53));
     let json = oracle(&[exact]).to_json();
-    assert_eq!(
-        json["impact"]["totalAmountAffected"],
-        json!(9_007_199_254_740_992_i64)
-    );
+    assert_eq!(json["impact"]["totalAmountAffected"], json!(9_007_199_254_740_992_i64));
 }
 
 #[test]
@@ -793,25 +641,16 @@ fn an_empty_ledger_is_all_zero() {
 
 /// What must hold for every ledger.
 fn check(ledger: &Ledger, spent_at: SpentAt) {
-    for document in documents(&ledger.tokens)
-        .into_iter()
-        .chain(documents(&ledger.wallets))
-    {
+    for document in documents(&ledger.tokens).into_iter().chain(documents(&ledger.wallets)) {
         remelt::document::validate(document).unwrap();
     }
-    let options = OracleOptions {
-        spent_at,
-        ..OPTIONS
-    };
+    let options = OracleOptions { spent_at, ..OPTIONS };
     let before = analyze(&ledger.tokens, Some(&ledger.wallets), &options);
     let repaired = before.repaired(&ledger.tokens);
     let after = analyze(&repaired, Some(&ledger.wallets), &options);
     assert!(after.changes.is_empty());
     assert_eq!(after.not_changed, before.not_changed);
-    assert_eq!(
-        after.stats.problematic_tokens,
-        before.not_changed.len() as u64
-    );
+    assert_eq!(after.stats.problematic_tokens, before.not_changed.len() as u64);
     let delta: i128 = before.balances.values().map(|balance| balance.delta).sum();
     assert_eq!(delta, -before.impact.total_amount_affected);
     for (pair, balance) in &before.balances {
@@ -819,23 +658,10 @@ fn check(ledger: &Ledger, spent_at: SpentAt) {
         assert_eq!(after.balances[pair].spent_before, balance.spent_after);
     }
     let duplicates = before.finding("duplicate_secrets");
-    let classes: u64 = duplicates
-        .classes
-        .iter()
-        .map(|(_, count)| count.unwrap())
-        .sum();
+    let classes: u64 = duplicates.classes.iter().map(|(_, count)| count.unwrap()).sum();
     assert_eq!(classes, duplicates.count);
-    for code in [
-        "invalid_amounts",
-        "missing_metadata",
-        "duplicate_secrets",
-        "malformed_npub",
-    ] {
-        assert_eq!(
-            before.finding(code).count,
-            after.finding(code).count,
-            "{code}"
-        );
+    for code in ["invalid_amounts", "missing_metadata", "duplicate_secrets", "malformed_npub"] {
+        assert_eq!(before.finding(code).count, after.finding(code).count, "{code}");
     }
 }
 
@@ -857,10 +683,7 @@ fn random_ledgers_are_repeatable_and_reach_every_finding_and_class() {
     for seed in 0..200 {
         let ledger = random_ledger(seed);
         check(&ledger, SpentAt::Created);
-        let options = OracleOptions {
-            spent_at: SpentAt::Created,
-            ..OPTIONS
-        };
+        let options = OracleOptions { spent_at: SpentAt::Created, ..OPTIONS };
         let found = analyze(&ledger.tokens, Some(&ledger.wallets), &options);
         for code in CODES {
             let finding = found.finding(code);
@@ -895,17 +718,10 @@ fn the_crate_bson_reads_the_same_documents() {
             }
             assert_eq!(decoded.to_vec().unwrap(), document);
             let found = analyze(document, None, &OPTIONS);
-            let melted = decoded
-                .get_str("transaction_type")
-                .is_ok_and(|text| text == "melted");
-            let unspent = decoded
-                .get_str("status")
-                .is_ok_and(|text| text == "unspent");
+            let melted = decoded.get_str("transaction_type").is_ok_and(|text| text == "melted");
+            let unspent = decoded.get_str("status").is_ok_and(|text| text == "unspent");
             assert_eq!(found.stats.problematic_tokens == 1, melted && unspent);
-            assert_eq!(
-                found.stats.total_users == 1,
-                decoded.get_str("npub").is_ok()
-            );
+            assert_eq!(found.stats.total_users == 1, decoded.get_str("npub").is_ok());
         }
     }
     assert!(read > 500, "{read}");
@@ -913,10 +729,5 @@ fn the_crate_bson_reads_the_same_documents() {
 
 /// Whether `bson` merges fields of `document`.
 fn has_duplicates(document: &[u8]) -> bool {
-    bson::Document::from_reader(document)
-        .unwrap()
-        .to_vec()
-        .unwrap()
-        .len()
-        != document.len()
+    bson::Document::from_reader(document).unwrap().to_vec().unwrap().len() != document.len()
 }

@@ -5,4 +5,7 @@
 pub mod format;
 pub mod identity;
 pub mod input;
+mod source;
 pub mod write;
+
+pub use source::{Snapshot, SnapshotError};

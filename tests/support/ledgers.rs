@@ -60,10 +60,7 @@ pub fn ledger_of(token_seeds: &[u64], wallet_seeds: &[u64]) -> Ledger {
             wallets.extend(bytes);
         }
     }
-    Ledger {
-        tokens: tokens.flatten().collect(),
-        wallets,
-    }
+    Ledger { tokens: tokens.flatten().collect(), wallets }
 }
 
 /// Random ledgers that shrink by leaving documents out, and never change a document.
@@ -172,10 +169,7 @@ pub fn undefined() -> Value {
 }
 
 pub fn timestamp(seconds: u32, increment: u32) -> Value {
-    (
-        0x11,
-        [increment.to_le_bytes(), seconds.to_le_bytes()].concat(),
-    )
+    (0x11, [increment.to_le_bytes(), seconds.to_le_bytes()].concat())
 }
 
 /// An object id of twelve equal bytes.
@@ -195,10 +189,7 @@ pub fn array(values: Vec<Value>) -> Value {
 
 fn binary(subtype: u8, bytes: &[u8]) -> Value {
     let length = i32::try_from(bytes.len()).unwrap();
-    (
-        0x05,
-        [&length.to_le_bytes(), &[subtype][..], bytes].concat(),
-    )
+    (0x05, [&length.to_le_bytes(), &[subtype][..], bytes].concat())
 }
 
 fn code_with_scope() -> Value {
@@ -209,11 +200,7 @@ fn code_with_scope() -> Value {
 
 fn deep(levels: usize) -> Value {
     (0..levels).fold(null(), |inside, level| {
-        if level % 2 == 0 {
-            nested(&[(b"down", inside)])
-        } else {
-            array(vec![inside])
-        }
+        if level % 2 == 0 { nested(&[(b"down", inside)]) } else { array(vec![inside]) }
     })
 }
 
@@ -251,10 +238,7 @@ fn any_value(random: &mut Random) -> Value {
         28 => text(b"with\0zero"),
         29 => text(""),
         30 => deep(12),
-        _ => nested(&[
-            (b"status", text("unspent")),
-            (b"$set", nested(&[(b"", null())])),
-        ]),
+        _ => nested(&[(b"status", text("unspent")), (b"$set", nested(&[(b"", null())]))]),
     }
 }
 
@@ -285,11 +269,7 @@ pub const MALFORMED_NPUBS: [&[u8]; 9] = [
 const MINTS: [&str; 3] = ["https://mint.a/", "https://mint.b/", "https://mint,\"c\"/"];
 
 fn npub(random: &mut Random) -> Value {
-    if random.percent(90) {
-        text(random.pick(&NPUBS))
-    } else {
-        text(random.pick(&MALFORMED_NPUBS))
-    }
+    if random.percent(90) { text(random.pick(&NPUBS)) } else { text(random.pick(&MALFORMED_NPUBS)) }
 }
 
 fn mint(random: &mut Random) -> Value {
@@ -317,9 +297,7 @@ fn transaction_id(random: &mut Random) -> Value {
 }
 
 fn status(random: &mut Random) -> Value {
-    let words = [
-        "unspent", "unspent", "unspent", "spent", "spent", "pending", "failed",
-    ];
+    let words = ["unspent", "unspent", "unspent", "spent", "spent", "pending", "failed"];
     if random.percent(95) {
         text(random.pick(&words))
     } else {
@@ -328,9 +306,7 @@ fn status(random: &mut Random) -> Value {
 }
 
 fn transaction_type(random: &mut Random) -> Value {
-    let words = [
-        "melted", "melted", "melted", "received", "sent", "minted", "change", "change",
-    ];
+    let words = ["melted", "melted", "melted", "received", "sent", "minted", "change", "change"];
     if random.percent(95) {
         text(random.pick(&words))
     } else {
@@ -418,14 +394,7 @@ fn odd_amount(random: &mut Random) -> Value {
 }
 
 fn any_date(random: &mut Random) -> Value {
-    let times = [
-        1_700_000_000_000,
-        1_700_000_000_001,
-        0,
-        -1,
-        i64::MAX,
-        i64::MIN,
-    ];
+    let times = [1_700_000_000_000, 1_700_000_000_001, 0, -1, i64::MAX, i64::MIN];
     date(random.pick(&times))
 }
 
@@ -450,13 +419,7 @@ fn proof(random: &mut Random, amounts: &mut Vec<i32>) -> Value {
     if random.percent(95) {
         fields.push((b"secret", text(format!("secret-{}", random.below(70)))));
     } else if random.percent(80) {
-        let odd = [
-            text(""),
-            null(),
-            text(b"secret\xff"),
-            symbol(b"secret-1"),
-            int32(1),
-        ];
+        let odd = [text(""), null(), text(b"secret\xff"), symbol(b"secret-1"), int32(1)];
         fields.push((b"secret", random.pick(&odd)));
     }
     fields.push((b"C", text("02c0ffee")));
@@ -483,10 +446,7 @@ fn proofs(random: &mut Random) -> (Value, i32) {
 fn metadata(random: &mut Random) -> Value {
     let mut fields: Vec<(&[u8], Value)> = Vec::new();
     if random.percent(93) {
-        fields.push((
-            b"source",
-            text(random.pick(&["lightning", "p2p", "mint", "change"])),
-        ));
+        fields.push((b"source", text(random.pick(&["lightning", "p2p", "mint", "change"]))));
     } else if random.percent(60) {
         fields.push((b"source", any_value(random)));
     }
@@ -503,11 +463,7 @@ fn metadata(random: &mut Random) -> Value {
         ));
     }
     shuffle_rarely(random, &mut fields);
-    if random.percent(2) {
-        array(vec![nested(&fields)])
-    } else {
-        nested(&fields)
-    }
+    if random.percent(2) { array(vec![nested(&fields)]) } else { nested(&fields) }
 }
 
 fn shuffle_rarely(random: &mut Random, fields: &mut [(&[u8], Value)]) {
@@ -535,33 +491,16 @@ fn put<'a>(
         2 => fields.push((name, null())),
         3 | 4 => fields.push((name, any_value(random))),
         _ => {
-            let other = if random.percent(50) {
-                value.clone()
-            } else {
-                any_value(random)
-            };
-            let pair = if random.percent(50) {
-                [value, other]
-            } else {
-                [other, value]
-            };
+            let other = if random.percent(50) { value.clone() } else { any_value(random) };
+            let pair = if random.percent(50) { [value, other] } else { [other, value] };
             fields.extend(pair.map(|value| (name, value)));
         }
     }
 }
 
 fn put_extras(random: &mut Random, fields: &mut Vec<(&[u8], Value)>) {
-    let names: [&[u8]; 9] = [
-        b"__v",
-        b"note",
-        b"$set",
-        b"a.b",
-        b"",
-        b"name\xff",
-        b"Status",
-        b"created_at",
-        b"id",
-    ];
+    let names: [&[u8]; 9] =
+        [b"__v", b"note", b"$set", b"a.b", b"", b"name\xff", b"Status", b"created_at", b"id"];
     for _ in 0..random.below(3) {
         let at = random.below(fields.len() + 1);
         fields.insert(at, (random.pick(&names), any_value(random)));
@@ -577,10 +516,7 @@ fn token(random: &mut Random) -> Vec<u8> {
     let odd = oddness(random);
     let mut fields: Vec<(&[u8], Value)> = Vec::new();
     let id = if random.percent(90) {
-        (
-            0x07,
-            [vec![0x66; 4], random.next().to_le_bytes().to_vec()].concat(),
-        )
+        (0x07, [vec![0x66; 4], random.next().to_le_bytes().to_vec()].concat())
     } else {
         any_value(random)
     };
@@ -593,11 +529,7 @@ fn token(random: &mut Random) -> Vec<u8> {
     put(random, odd, &mut fields, b"proofs", value);
     let value = mint(random);
     put(random, odd, &mut fields, b"mint_url", value);
-    let value = if random.percent(70) {
-        int32(sum)
-    } else {
-        amount(random)
-    };
+    let value = if random.percent(70) { int32(sum) } else { amount(random) };
     put(random, odd, &mut fields, b"total_amount", value);
     let value = status(random);
     put(random, odd, &mut fields, b"status", value);

@@ -198,10 +198,7 @@ fn elements(document: &[u8]) -> Vec<Element<'_>> {
         let end = value_start + value_length(kind, &document[value_start..]);
         all.push(Element {
             name: &document[name_start..value_start - 1],
-            value: Value {
-                kind,
-                bytes: &document[value_start..end],
-            },
+            value: Value { kind, bytes: &document[value_start..end] },
             start,
             end,
         });
@@ -232,10 +229,7 @@ fn field<'a>(document: &'a [u8], name: &str) -> Option<Value<'a>> {
 }
 
 fn occurrences(document: &[u8], name: &str) -> usize {
-    elements(document)
-        .into_iter()
-        .filter(|element| element.name == name.as_bytes())
-        .count()
+    elements(document).into_iter().filter(|element| element.name == name.as_bytes()).count()
 }
 
 impl<'a> Value<'a> {
@@ -267,10 +261,7 @@ impl<'a> Value<'a> {
     }
 
     fn raw(self) -> Raw {
-        Raw {
-            kind: self.kind,
-            bytes: self.bytes.to_vec(),
-        }
+        Raw { kind: self.kind, bytes: self.bytes.to_vec() }
     }
 }
 
@@ -313,9 +304,7 @@ fn decimal_amount(bits: u128) -> Option<i128> {
         }
     }
     let number = if negative { -number } else { number };
-    (i128::from(i64::MIN)..=i128::from(i64::MAX))
-        .contains(&number)
-        .then_some(number)
+    (i128::from(i64::MIN)..=i128::from(i64::MAX)).contains(&number).then_some(number)
 }
 
 /// Lower-case bech32 with the prefix `npub` and a valid checksum (BIP 173).
@@ -323,13 +312,7 @@ fn decimal_amount(bits: u128) -> Option<i128> {
 /// Open: only what the page says; the payload need not be 32 bytes.
 pub fn is_npub(text: &[u8]) -> bool {
     const ALPHABET: &[u8] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
-    const GENERATOR: [u32; 5] = [
-        0x3b6a_57b2,
-        0x2650_8e6d,
-        0x1ea1_19fa,
-        0x3d42_33dd,
-        0x2a14_62b3,
-    ];
+    const GENERATOR: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
     let Some(data) = text.strip_prefix(b"npub1") else {
         return false;
     };
@@ -466,14 +449,8 @@ pub fn analyze(tokens: &[u8], wallets: Option<&[u8]>, options: &OracleOptions) -
 
     let mut findings = BTreeMap::new();
     findings.insert("inconsistent_status", Some(inconsistent_status(&tokens)));
-    findings.insert(
-        "orphaned_tokens",
-        Some(orphaned(&tokens, wallets.as_deref())),
-    );
-    findings.insert(
-        "wallet_mismatch",
-        wallets.as_deref().map(|w| mismatch(&tokens, w)),
-    );
+    findings.insert("orphaned_tokens", Some(orphaned(&tokens, wallets.as_deref())));
+    findings.insert("wallet_mismatch", wallets.as_deref().map(|w| mismatch(&tokens, w)));
     findings.insert("negative_balance", Some(negative_balance(&tokens)));
     findings.insert("amount_mismatch", Some(amount_mismatch(&tokens)));
     findings.insert("duplicate_transaction_id", Some(duplicate_ids(&tokens)));
@@ -573,19 +550,15 @@ fn has_spent_at_mismatch(token: &Token<'_>) -> bool {
 }
 
 fn has_unknown_word(token: &Token<'_>) -> bool {
-    let known_status = ["unspent", "spent", "pending", "failed"]
-        .iter()
-        .any(|word| token.status_is(word));
-    let known_type = ["received", "sent", "minted", "melted", "change"]
-        .iter()
-        .any(|word| token.type_is(word));
+    let known_status =
+        ["unspent", "spent", "pending", "failed"].iter().any(|word| token.status_is(word));
+    let known_type =
+        ["received", "sent", "minted", "melted", "change"].iter().any(|word| token.type_is(word));
     !known_status || !known_type
 }
 
 fn has_duplicate_field(token: &Token<'_>) -> bool {
-    ["status", "spent_at", "updatedAt"]
-        .iter()
-        .any(|name| occurrences(token.bytes, name) > 1)
+    ["status", "spent_at", "updatedAt"].iter().any(|name| occurrences(token.bytes, name) > 1)
 }
 
 fn has_malformed_npub(token: &Token<'_>) -> bool {
@@ -602,10 +575,7 @@ fn wallet_id<'a>(token: &Token<'a>) -> Option<Value<'a>> {
 /// `wallet_id` that is null is missing even if a wallet's `_id` is null.
 fn wallet_of<'a>(token: &Token<'_>, wallets: &[&'a [u8]]) -> Option<&'a [u8]> {
     let id = wallet_id(token)?;
-    wallets
-        .iter()
-        .copied()
-        .find(|wallet| field(wallet, "_id") == Some(id))
+    wallets.iter().copied().find(|wallet| field(wallet, "_id") == Some(id))
 }
 
 fn orphaned(tokens: &[Token<'_>], wallets: Option<&[&[u8]]>) -> Finding {
@@ -622,10 +592,7 @@ fn orphaned(tokens: &[Token<'_>], wallets: Option<&[&[u8]]>) -> Finding {
     let mut found = finding(tokens, documents.len(), documents);
     found.classes = vec![
         ("missing_wallet_id", Some(missing.count)),
-        (
-            "dangling_wallet_id",
-            dangling.map(|dangling| dangling.count),
-        ),
+        ("dangling_wallet_id", dangling.map(|dangling| dangling.count)),
     ];
     found
 }
@@ -634,9 +601,9 @@ fn mismatch(tokens: &[Token<'_>], wallets: &[&[u8]]) -> Finding {
     each_document(tokens, |token| match wallet_of(token, wallets) {
         None => false,
         // Open: values are compared by type and bytes, so that null differs from absent too.
-        Some(wallet) => ["npub", "mint_url"]
-            .iter()
-            .any(|name| field(token.bytes, name) != field(wallet, name)),
+        Some(wallet) => {
+            ["npub", "mint_url"].iter().any(|name| field(token.bytes, name) != field(wallet, name))
+        }
     })
 }
 
@@ -707,10 +674,7 @@ fn secrets(tokens: &[Token<'_>]) -> (Finding, Finding) {
         for proof in &token.proofs {
             if let Some(secret) = &proof.secret {
                 let amount = proof.amount;
-                by_secret
-                    .entry(secret)
-                    .or_default()
-                    .push(Copy { document, amount });
+                by_secret.entry(secret).or_default().push(Copy { document, amount });
             }
         }
     }
@@ -869,10 +833,7 @@ fn change_of(
     if has_duplicate_field(token) {
         return Err("duplicate_field");
     }
-    let repair_time = Raw {
-        kind: 0x09,
-        bytes: options.repair_time_ms.to_le_bytes().to_vec(),
-    };
+    let repair_time = Raw { kind: 0x09, bytes: options.repair_time_ms.to_le_bytes().to_vec() };
     let own_time = |name| {
         let value = field(token.bytes, name).filter(|value| value.is_date());
         value.map(Value::raw)
@@ -888,10 +849,7 @@ fn change_of(
         id: before("_id"),
         status: FieldChange {
             before: before("status"),
-            after: Some(Raw {
-                kind: 0x02,
-                bytes: b"\x06\0\0\0spent\0".to_vec(),
-            }),
+            after: Some(Raw { kind: 0x02, bytes: b"\x06\0\0\0spent\0".to_vec() }),
         },
         spent_at: FieldChange {
             before: before("spent_at"),
@@ -925,9 +883,7 @@ fn repaired_document(document: &[u8], change: &Change) -> Vec<u8> {
     };
     let mut body = Vec::new();
     for element in elements(document) {
-        let changed = fields
-            .iter()
-            .find(|(name, _)| name.as_bytes() == element.name);
+        let changed = fields.iter().find(|(name, _)| name.as_bytes() == element.name);
         match changed {
             Some((name, change)) => push(&mut body, name, change.after.as_ref().unwrap()),
             None => body.extend_from_slice(&document[element.start..element.end]),
@@ -967,9 +923,7 @@ impl Oracle {
     pub fn to_json(&self) -> Json {
         let mut findings = Map::new();
         for code in CODES {
-            let json = self.findings[code]
-                .as_ref()
-                .map_or(Json::Null, finding_json);
+            let json = self.findings[code].as_ref().map_or(Json::Null, finding_json);
             findings.insert(code.to_owned(), json);
         }
         json!({

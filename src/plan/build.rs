@@ -1,0 +1,215 @@
+//! Building a plan: an analysis written down, hashed and published as one directory.
+
+use super::change::encode;
+use super::file::{
+    BATCH_BYTES_MAX, BATCH_CHANGES_MAX, BatchRecord, CHANGES_FILE, FORMAT_VERSION, PLAN_FILE,
+    PlanFile, PlannedSnapshot, PlannedTotals, RuleRecord, SEAL_KEY,
+};
+use super::report::{AnalyzeReport, JsonAmount, PerformanceReport, PlanReport, report};
+use crate::analysis::{
+    Analysis, AnalyzeError, AnalyzeOptions, ChangeRows, NotChanged, RULE, analyze,
+};
+use crate::model::Sha256Hash;
+use crate::progress::Progress;
+use crate::publish::{
+    PublishError, StagedDirectory, at, create_private_directories, create_private_file,
+    sync_directory, write_file,
+};
+use crate::sealed::seal;
+use crate::snapshot::identity::ChunkTable;
+use crate::snapshot::{Snapshot, SnapshotError};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How to build a plan.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// How to analyse.
+    pub analyze: AnalyzeOptions,
+    /// Program and version, as the plan names them.
+    pub tool: String,
+}
+
+/// Why no plan was made. Nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The analysis failed.
+    #[error(transparent)]
+    Analyze(#[from] AnalyzeError),
+    /// The snapshot is not what it says.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The output can't be written.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// Analyses `snapshot` and publishes the plan as `directory`. `elapsed` tells the time since the
+/// command began; it goes into the report's measured figures and nowhere else.
+///
+/// # Errors
+/// [`BuildError`]; then there is no `directory`.
+pub fn build(
+    snapshot: &Snapshot,
+    directory: &Path,
+    options: &BuildOptions,
+    elapsed: &dyn Fn() -> Duration,
+    progress: &Progress,
+) -> Result<AnalyzeReport, BuildError> {
+    let staged = StagedDirectory::create(directory)?;
+    let reports = staged.path().join("reports");
+    create_private_directories(&reports)?;
+    let mut changes = ChangesWriter::create(&staged.path().join(CHANGES_FILE))?;
+    let analysis = analyze(
+        &snapshot.input,
+        &reports,
+        &options.analyze,
+        &encode,
+        &mut |rows| changes.write(rows),
+        progress,
+    )?;
+    snapshot.check(&analysis.tokens, analysis.wallets.as_ref())?;
+    let batches = changes.finish()?;
+    let count = batches.len() as u64;
+    let content = plan_file(snapshot, &analysis, options, batches);
+    let sha256 = write_plan(&staged.path().join(PLAN_FILE), &content)?;
+    let plan = PlanReport {
+        sha256,
+        changes: analysis.totals.changes,
+        batches: count,
+        repair_time: options.analyze.rule.repair_time,
+        path: ".".into(),
+    };
+    let documents =
+        analysis.tokens.documents() + analysis.wallets.as_ref().map_or(0, ChunkTable::documents);
+    let performance = PerformanceReport::new(content.snapshot.bytes, documents, elapsed());
+    let mut summary = report(snapshot, &analysis, plan, performance);
+    let path = reports.join("summary.json");
+    let text = serde_json::to_string_pretty(&summary).map_err(|e| not_json(&path, e))?;
+    write_file(&path, format!("{text}\n").as_bytes())?;
+    sync_directory(&reports)?;
+    progress.check().map_err(AnalyzeError::from)?;
+    staged.publish()?;
+    summary.plan.path = directory.display().to_string();
+    Ok(summary)
+}
+
+fn not_json(path: &Path, error: serde_json::Error) -> PublishError {
+    at("write", path)(io::Error::other(error))
+}
+
+fn write_plan(path: &Path, content: &PlanFile) -> Result<Sha256Hash, PublishError> {
+    let (text, sha256) = seal(content, SEAL_KEY).map_err(|e| not_json(path, e))?;
+    write_file(path, text.as_bytes())?;
+    Ok(sha256)
+}
+
+fn plan_file(
+    snapshot: &Snapshot,
+    analysis: &Analysis,
+    options: &BuildOptions,
+    batches: Vec<BatchRecord>,
+) -> PlanFile {
+    let rule = options.analyze.rule;
+    let totals = &analysis.totals;
+    let not_changed = NotChanged::ALL
+        .iter()
+        .map(|reason| (reason.as_str().to_owned(), totals.not_changed[*reason as usize]));
+    PlanFile {
+        format_version: FORMAT_VERSION,
+        tool: options.tool.clone(),
+        rule: RuleRecord {
+            name: RULE.to_owned(),
+            spent_at: rule.spent_at,
+            repair_time: rule.repair_time,
+        },
+        snapshot: PlannedSnapshot {
+            sha256: analysis.snapshot,
+            consistency: snapshot.consistency(),
+            cluster_time: snapshot.cluster_time().map(str::to_owned),
+            source: snapshot.source().cloned(),
+            secrets: snapshot.secrets(),
+            db: snapshot.input.db.clone(),
+            tokens: snapshot.input.tokens.name.clone(),
+            tokens_documents: analysis.tokens.documents(),
+            wallets_documents: analysis.wallets.as_ref().map(ChunkTable::documents),
+            bytes: analysis.tokens.bytes() + analysis.wallets.as_ref().map_or(0, ChunkTable::bytes),
+        },
+        totals: PlannedTotals {
+            changes: totals.changes,
+            amount: JsonAmount(totals.amount_changed),
+            users: totals.users_changed,
+        },
+        not_changed: not_changed.collect(),
+        batches,
+    }
+}
+
+/// Writes `changes.bson` and cuts it into batches.
+struct ChangesWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+    batches: Vec<BatchRecord>,
+    hasher: Sha256,
+    open: OpenBatch,
+    offset: u64,
+}
+
+#[derive(Default)]
+struct OpenBatch {
+    changes: u64,
+    bytes: u64,
+    token_bytes: u64,
+}
+
+impl ChangesWriter {
+    fn create(path: &Path) -> Result<ChangesWriter, PublishError> {
+        Ok(ChangesWriter {
+            path: path.to_path_buf(),
+            file: BufWriter::with_capacity(128 * 1024, create_private_file(path)?),
+            batches: Vec::new(),
+            hasher: Sha256::new(),
+            open: OpenBatch::default(),
+            offset: 0,
+        })
+    }
+
+    fn write(&mut self, rows: &ChangeRows) -> Result<(), PublishError> {
+        self.file.write_all(&rows.encoded).map_err(at("write", &self.path))?;
+        let mut rest = rows.encoded.as_slice();
+        for lengths in &rows.lengths {
+            let (change, after) = rest.split_at(lengths.encoded);
+            rest = after;
+            self.hasher.update(change);
+            self.open.changes += 1;
+            self.open.bytes += change.len() as u64;
+            self.open.token_bytes += lengths.before as u64;
+            let is_full = self.open.changes >= BATCH_CHANGES_MAX
+                || self.open.bytes >= BATCH_BYTES_MAX
+                || self.open.token_bytes >= BATCH_BYTES_MAX;
+            if is_full {
+                self.end_batch();
+            }
+        }
+        Ok(())
+    }
+
+    fn end_batch(&mut self) {
+        let OpenBatch { changes, bytes, .. } = std::mem::take(&mut self.open);
+        let sha256 = Sha256Hash(self.hasher.finalize_reset().into());
+        self.batches.push(BatchRecord { offset: self.offset, changes, bytes, sha256 });
+        self.offset += bytes;
+    }
+
+    fn finish(mut self) -> Result<Vec<BatchRecord>, PublishError> {
+        if self.open.changes > 0 {
+            self.end_batch();
+        }
+        let file = self.file.into_inner().map_err(|e| at("write", &self.path)(e.into_error()))?;
+        file.sync_all().map_err(at("sync", &self.path))?;
+        Ok(self.batches)
+    }
+}

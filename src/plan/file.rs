@@ -1,0 +1,331 @@
+//! The plan directory: `plan.json` beside `changes.bson`.
+//!
+//! `plan.json` is a sealed file (see [`crate::sealed`]) whose seal, under [`SEAL_KEY`], is the plan's
+//! hash; through the batch table it binds every byte of `changes.bson`. Version [`FORMAT_VERSION`].
+
+use super::change::{Change, ChangeFault};
+use super::report::JsonAmount;
+use crate::analysis::{NotChanged, SpentAt};
+use crate::document::{DOCUMENT_BYTES_MAX, document_length};
+use crate::model::{Sha256Hash, Timestamp, hash_bytes};
+use crate::publish::io_reason;
+use crate::sealed::{SEALED_BYTES_MAX, SealError, unseal};
+use crate::snapshot::format::{Consistency, Presence, Source};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Version of the plan directory's format.
+pub const FORMAT_VERSION: u64 = 1;
+/// Name of the plan's file.
+pub const PLAN_FILE: &str = "plan.json";
+/// Name of the changes' file.
+pub const CHANGES_FILE: &str = "changes.bson";
+/// Name of the seal in the plan's file: the plan's hash.
+pub const SEAL_KEY: &str = "sha256";
+
+/// Most changes in a batch: what one transaction applies fastest.
+pub const BATCH_CHANGES_MAX: u64 = 500;
+/// A batch ends when its changes' encodings or its tokens have this many bytes.
+pub const BATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// The content of `plan.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanFile {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u64,
+    /// Program and version that made it.
+    pub tool: String,
+    /// The rule and its options.
+    pub rule: RuleRecord,
+    /// What it was made from.
+    pub snapshot: PlannedSnapshot,
+    /// Sums over all changes.
+    pub totals: PlannedTotals,
+    /// Tokens of the rule's shape that are left as they are, by reason.
+    pub not_changed: BTreeMap<String, u64>,
+    /// The batches of `changes.bson`, in order.
+    pub batches: Vec<BatchRecord>,
+}
+
+/// The rule and its options.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RuleRecord {
+    /// Its name.
+    pub name: String,
+    /// Source of `spent_at`.
+    pub spent_at: SpentAt,
+    /// The repair time T.
+    pub repair_time: Timestamp,
+}
+
+/// What a plan was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedSnapshot {
+    /// Root hash of the documents.
+    pub sha256: Sha256Hash,
+    /// Whether they are of one point in time.
+    pub consistency: Consistency,
+    /// That point in time.
+    pub cluster_time: Option<String>,
+    /// The deployment they came from.
+    pub source: Option<Source>,
+    /// Whether proofs hold their secrets.
+    pub secrets: Presence,
+    /// The database's name, when known.
+    pub db: Option<String>,
+    /// Name of the tokens' collection.
+    pub tokens: String,
+    /// Documents in the tokens' collection.
+    pub tokens_documents: u64,
+    /// Documents in the wallets' collection; `None` when there was none.
+    pub wallets_documents: Option<u64>,
+    /// Bytes of all documents.
+    pub bytes: u64,
+}
+
+/// Sums over all changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedTotals {
+    /// Number of changes.
+    pub changes: u64,
+    /// Sum of their amounts.
+    pub amount: JsonAmount,
+    /// Distinct users.
+    pub users: u64,
+}
+
+/// One batch of `changes.bson`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BatchRecord {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// Changes in it.
+    pub changes: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// SHA-256 of these bytes.
+    pub sha256: Sha256Hash,
+}
+
+/// Why a plan can't be used. Never holds content of a document.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A file can't be read.
+    #[error("could not read {}: {}", path.display(), io_reason(source))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The directory holds no plan.
+    #[error("{} holds no plan ({PLAN_FILE} is missing); make one with: remelt analyze SNAPSHOT {}", .0.display(), .0.display())]
+    NoPlan(PathBuf),
+    /// `plan.json` can't be trusted.
+    #[error("{} can't be trusted: {reason}; make the plan anew with remelt analyze", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: SealError,
+    },
+    /// The seal holds but the batch table contradicts itself or the file.
+    #[error("{} does not fit {CHANGES_FILE}: {what}; make the plan anew with remelt analyze", path.display())]
+    Incoherent {
+        /// The plan's file.
+        path: PathBuf,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// A batch is not what the plan says.
+    #[error(
+        "{}: batch {batch} (byte {offset}) has SHA-256 {seen}, the plan says {expected}; the file was \
+         altered: make the plan anew with remelt analyze",
+        path.display()
+    )]
+    BatchAltered {
+        /// The changes' file.
+        path: PathBuf,
+        /// Number of the batch, from 0.
+        batch: usize,
+        /// Where it begins.
+        offset: u64,
+        /// Its hash.
+        seen: Sha256Hash,
+        /// As planned.
+        expected: Sha256Hash,
+    },
+    /// A change in a batch can't be read.
+    #[error("{}: the change at byte {offset} can't be read: {fault}; make the plan anew with remelt analyze", path.display())]
+    Change {
+        /// The changes' file.
+        path: PathBuf,
+        /// Where the change begins.
+        offset: u64,
+        /// What is wrong.
+        fault: ChangeFault,
+    },
+}
+
+/// A plan, opened and checked.
+#[derive(Debug)]
+pub struct Plan {
+    directory: PathBuf,
+    changes: File,
+    sha256: Sha256Hash,
+    content: PlanFile,
+}
+
+impl Plan {
+    /// Opens the plan in `directory` and checks everything but the batches' bytes, which
+    /// [`Plan::read_batch`] checks as they are read.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn open(directory: &Path) -> Result<Plan, PlanError> {
+        let path = directory.join(PLAN_FILE);
+        let io = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| PlanError::Io { path, source }
+        };
+        let file = File::open(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => PlanError::NoPlan(directory.to_path_buf()),
+            _ => io(&path)(e),
+        })?;
+        let mut text = Vec::new();
+        file.take(SEALED_BYTES_MAX).read_to_end(&mut text).map_err(io(&path))?;
+        let (content, sha256) = unseal::<PlanFile>(&text, SEAL_KEY, FORMAT_VERSION)
+            .map_err(|reason| PlanError::Sealed { path: path.clone(), reason })?;
+        let changes_path = directory.join(CHANGES_FILE);
+        let changes = File::open(&changes_path).map_err(io(&changes_path))?;
+        let length = changes.metadata().map_err(io(&changes_path))?.len();
+        if let Some(what) = content.contradiction(length) {
+            return Err(PlanError::Incoherent { path, what });
+        }
+        Ok(Plan { directory: directory.to_path_buf(), changes, sha256, content })
+    }
+
+    /// The plan's hash.
+    #[must_use]
+    pub fn sha256(&self) -> Sha256Hash {
+        self.sha256
+    }
+
+    /// What `plan.json` says.
+    #[must_use]
+    pub fn content(&self) -> &PlanFile {
+        &self.content
+    }
+
+    /// Where the plan lies.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Reads batch number `batch` and checks its hash and every change in it.
+    ///
+    /// # Errors
+    /// [`PlanError`] when it can't be read or is not what was planned.
+    ///
+    /// # Panics
+    /// When there is no such batch.
+    pub fn read_batch(&self, batch: usize) -> Result<Batch, PlanError> {
+        let record = self.content.batches[batch];
+        let path = || self.directory.join(CHANGES_FILE);
+        let mut bytes = vec![0; usize::try_from(record.bytes).unwrap_or(usize::MAX)];
+        self.changes
+            .read_exact_at(&mut bytes, record.offset)
+            .map_err(|source| PlanError::Io { path: path(), source })?;
+        let seen = hash_bytes(&bytes);
+        if seen != record.sha256 {
+            let BatchRecord { offset, sha256: expected, .. } = record;
+            return Err(PlanError::BatchAltered { path: path(), batch, offset, seen, expected });
+        }
+        Batch::parse(bytes, record).map_err(|(at, fault)| PlanError::Change {
+            path: path(),
+            offset: record.offset + at as u64,
+            fault,
+        })
+    }
+
+    /// All batches, read one after another.
+    pub fn batches(&self) -> impl Iterator<Item = Result<Batch, PlanError>> + '_ {
+        (0..self.content.batches.len()).map(|batch| self.read_batch(batch))
+    }
+}
+
+/// Changes that are applied together.
+#[derive(Debug)]
+pub struct Batch {
+    /// What the plan says of it.
+    pub record: BatchRecord,
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl Batch {
+    fn parse(bytes: Vec<u8>, record: BatchRecord) -> Result<Batch, (usize, ChangeFault)> {
+        let mut starts = Vec::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            let odd = |what| (at, ChangeFault::Field(what));
+            let length = match document_length(&bytes[at..]) {
+                Ok(Some(length)) => length,
+                _ => return Err(odd("length")),
+            };
+            let document = bytes.get(at..at + length).ok_or(odd("length"))?;
+            Change::decode(document).map_err(|fault| (at, fault))?;
+            starts.push(at);
+            at += length;
+        }
+        if starts.len() as u64 != record.changes {
+            return Err((0, ChangeFault::Field("(number of changes in the batch)")));
+        }
+        Ok(Batch { record, bytes, starts })
+    }
+
+    /// Its changes, in the snapshot's order.
+    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+        let ends = self.starts.iter().skip(1).copied().chain([self.bytes.len()]);
+        let documents = self.starts.iter().zip(ends).map(|(start, end)| &self.bytes[*start..end]);
+        // All were decoded when the batch was read.
+        documents.filter_map(|document| Change::decode(document).ok())
+    }
+}
+
+impl PlanFile {
+    /// What in the plan does not fit itself or a `changes.bson` of `file_bytes`.
+    fn contradiction(&self, file_bytes: u64) -> Option<&'static str> {
+        let mut end = 0_u64;
+        for batch in &self.batches {
+            if batch.offset != end || batch.changes == 0 {
+                return Some("a batch does not begin where the one before ends, or is empty");
+            }
+            if batch.bytes > BATCH_BYTES_MAX + DOCUMENT_BYTES_MAX as u64 {
+                return Some("a batch is larger than any that remelt makes");
+            }
+            end = end.saturating_add(batch.bytes);
+        }
+        if end != file_bytes {
+            return Some("the length of the file is not the sum of the batches");
+        }
+        if self.batches.iter().map(|batch| batch.changes).sum::<u64>() != self.totals.changes {
+            return Some("the number of changes is not the sum of the batches");
+        }
+        let knows = |word: &String| NotChanged::ALL.iter().any(|reason| reason.as_str() == word);
+        if !self.not_changed.keys().all(knows) {
+            return Some("an unknown reason for leaving a token as it is");
+        }
+        None
+    }
+}

@@ -1,0 +1,270 @@
+//! The result object of `analyze`, which is `reports/summary.json` as well.
+
+use crate::analysis::{Analysis, FindingTotals};
+use crate::model::{FindingCode, Sha256Hash, Timestamp};
+use crate::snapshot::Snapshot;
+use crate::snapshot::identity::ChunkTable;
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::time::Duration;
+
+/// An amount in JSON: an integer while every reader can hold it exactly (up to 2^53), else a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JsonAmount(pub i128);
+
+const EXACT_MAX: i128 = 1 << 53;
+
+impl Serialize for JsonAmount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match i64::try_from(self.0) {
+            Ok(small) if self.0.abs() <= EXACT_MAX => serializer.serialize_i64(small),
+            _ => serializer.collect_str(&self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonAmount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Amount;
+        impl Visitor<'_> for Amount {
+            type Value = JsonAmount;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an integer, or a string of one")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<JsonAmount, E> {
+                Ok(JsonAmount(number.into()))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<JsonAmount, E> {
+                Ok(JsonAmount(number.into()))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<JsonAmount, E> {
+                text.parse().map(JsonAmount).map_err(|_| E::custom("expected an integer"))
+            }
+        }
+        deserializer.deserialize_any(Amount)
+    }
+}
+
+/// `analyze`'s result object (`design.md`, Result objects). Key order is the order of the fields.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnalyzeReport {
+    /// What was analysed.
+    pub snapshot: SnapshotReport,
+    /// Counts.
+    pub stats: StatsReport,
+    /// What the plan changes.
+    pub impact: ImpactReport,
+    /// By code; `null` where the snapshot can't tell.
+    pub findings: Map<String, Value>,
+    /// 1 − problematic / melted; 1 when nothing is melted.
+    pub health_score: f64,
+    /// The plan.
+    pub plan: PlanReport,
+    /// What was left as it is, by reason; only reasons that occurred.
+    pub not_changed: Map<String, Value>,
+    /// What people should know about the snapshot.
+    pub notes: Vec<String>,
+    /// Measured.
+    pub performance: PerformanceReport,
+}
+
+/// What was analysed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotReport {
+    /// Root hash.
+    pub sha256: Sha256Hash,
+    /// `snapshot`, `none` or `foreign`.
+    pub consistency: &'static str,
+    /// Cluster time.
+    pub cluster_time: Option<String>,
+    /// Bytes of all documents.
+    pub bytes: u64,
+    /// Documents by role.
+    pub documents: DocumentsReport,
+}
+
+/// Documents by role.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DocumentsReport {
+    /// Tokens.
+    pub cashu_tokens: u64,
+    /// Wallets; `null` when there was no such collection.
+    pub cashu_wallets: Option<u64>,
+}
+
+/// Counts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatsReport {
+    /// Documents.
+    pub total_tokens: u64,
+    /// Melted ones.
+    pub total_melted_tokens: u64,
+    /// Melted and unspent ones.
+    pub problematic_tokens: u64,
+    /// Melted and spent ones.
+    pub spent_melted_tokens: u64,
+    /// Distinct users.
+    pub total_users: u64,
+    /// Wallet documents.
+    pub total_wallets: u64,
+}
+
+/// What the plan changes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImpactReport {
+    /// Changes.
+    pub tokens_to_migrate: u64,
+    /// Sum of their amounts.
+    pub total_amount_affected: JsonAmount,
+    /// Their users.
+    pub affected_users: u64,
+}
+
+/// The plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanReport {
+    /// Its hash.
+    pub sha256: Sha256Hash,
+    /// Changes in it.
+    pub changes: u64,
+    /// Batches in it.
+    pub batches: u64,
+    /// T.
+    pub repair_time: Timestamp,
+    /// Where it lies; `.` in `summary.json`, which lies in it.
+    pub path: String,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PerformanceReport {
+    /// Bytes of documents.
+    pub bytes: u64,
+    /// Wall time.
+    pub seconds: f64,
+    /// Documents per second of it.
+    pub documents_per_second: u64,
+}
+
+impl PerformanceReport {
+    /// Figures of `documents` with `bytes` in `elapsed`.
+    #[must_use]
+    pub fn new(bytes: u64, documents: u64, elapsed: Duration) -> PerformanceReport {
+        let micros = elapsed.as_micros().max(1);
+        let rate = u128::from(documents) * 1_000_000 / micros;
+        PerformanceReport {
+            bytes,
+            seconds: seconds_of(elapsed),
+            documents_per_second: u64::try_from(rate).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Seconds to the millisecond.
+#[must_use]
+pub fn seconds_of(elapsed: Duration) -> f64 {
+    let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(ms).as_secs_f64()
+}
+
+/// The report's part that follows from the analysis alone.
+pub(super) fn report(
+    snapshot: &Snapshot,
+    analysis: &Analysis,
+    plan: PlanReport,
+    performance: PerformanceReport,
+) -> AnalyzeReport {
+    let totals = &analysis.totals;
+    let has_wallets = analysis.wallets.is_some();
+    let wallets = analysis.wallets.as_ref().map(ChunkTable::documents);
+    let bytes = analysis.tokens.bytes() + analysis.wallets.as_ref().map_or(0, ChunkTable::bytes);
+    let problematic = totals.of(FindingCode::InconsistentStatus).count;
+    let findings = FindingCode::ALL
+        .iter()
+        .map(|code| (code.as_str().to_owned(), finding(*code, totals.of(*code), has_wallets)));
+    let not_changed = crate::analysis::NotChanged::ALL.iter().filter_map(|reason| {
+        let count = totals.not_changed[*reason as usize];
+        (count > 0).then(|| (reason.as_str().to_owned(), json!(count)))
+    });
+    AnalyzeReport {
+        snapshot: SnapshotReport {
+            sha256: analysis.snapshot,
+            consistency: snapshot.consistency().as_str(),
+            cluster_time: snapshot.cluster_time().map(str::to_owned),
+            bytes,
+            documents: DocumentsReport {
+                cashu_tokens: analysis.tokens.documents(),
+                cashu_wallets: wallets,
+            },
+        },
+        stats: StatsReport {
+            total_tokens: analysis.tokens.documents(),
+            total_melted_tokens: totals.melted,
+            problematic_tokens: problematic,
+            spent_melted_tokens: totals.spent_melted,
+            total_users: totals.users,
+            total_wallets: wallets.unwrap_or(0),
+        },
+        impact: ImpactReport {
+            tokens_to_migrate: totals.changes,
+            total_amount_affected: JsonAmount(totals.amount_changed),
+            affected_users: totals.users_changed,
+        },
+        findings: findings.collect(),
+        health_score: health_score(problematic, totals.melted),
+        plan,
+        not_changed: not_changed.collect(),
+        notes: snapshot.input.notes.clone(),
+        performance,
+    }
+}
+
+#[allow(clippy::float_arithmetic, clippy::cast_precision_loss)] // a score for people, no amount
+fn health_score(problematic: u64, melted: u64) -> f64 {
+    if melted == 0 { 1.0 } else { (melted - problematic) as f64 / melted as f64 }
+}
+
+fn finding(code: FindingCode, totals: &FindingTotals, has_wallets: bool) -> Value {
+    let amount = || json!(JsonAmount(totals.amount));
+    let [first, second, third] = totals.classes;
+    let mut object = Map::new();
+    object.insert("count".into(), json!(totals.count));
+    match code {
+        FindingCode::WalletMismatch if !has_wallets => return Value::Null,
+        FindingCode::InconsistentStatus
+        | FindingCode::NegativeBalance
+        | FindingCode::AmountMismatch
+        | FindingCode::DoubleCounted
+        | FindingCode::MissingChange => {
+            object.insert("amount".into(), amount());
+        }
+        _ => {}
+    }
+    object.insert("affectedUsers".into(), json!(totals.affected_users));
+    match code {
+        FindingCode::OrphanedTokens => {
+            let dangling = has_wallets.then_some(second);
+            let classes = json!({"missing_wallet_id": first, "dangling_wallet_id": dangling});
+            object.insert("classes".into(), classes);
+        }
+        FindingCode::DuplicateSecrets => {
+            let classes =
+                json!({"benign_copy": first, "double_counted": second, "cross_user": third});
+            object.insert("classes".into(), classes);
+        }
+        _ => {}
+    }
+    Value::Object(object)
+}

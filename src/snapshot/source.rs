@@ -1,0 +1,162 @@
+//! A snapshot as the commands see it: its documents, and what is known of where they came from.
+
+use super::format::{
+    Consistency, FILE_NAME, FORMAT_VERSION, Presence, Role, SEAL_KEY, SnapshotManifest, Source,
+};
+use super::identity::{ChunkTable, root_hash};
+use super::input::{Input, InputError, InputOptions};
+use crate::model::Sha256Hash;
+use crate::publish::io_reason;
+use crate::sealed::{SEALED_BYTES_MAX, SealError, unseal};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// An opened snapshot.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Its documents.
+    pub input: Input,
+    /// What it says of itself; `None` for a dump of another program.
+    pub manifest: Option<SnapshotManifest>,
+}
+
+/// Why a snapshot can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The input can't be read.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// `snapshot.json` can't be read.
+    #[error("could not read {}: {}", path.display(), io_reason(source))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// `snapshot.json` can't be trusted.
+    #[error("{} can't be trusted: {reason}; export anew", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: SealError,
+    },
+    /// `snapshot.json` contradicts itself.
+    #[error("{} contradicts itself: its tables and hashes do not fit; export anew", .0.display())]
+    Incoherent(PathBuf),
+    /// The documents are not those that were exported.
+    #[error(
+        "{collection}: the documents from byte {offset} on are not those that were exported: expected \
+         {expected}, seen {seen}; the file was altered or cut: copy the snapshot anew"
+    )]
+    Altered {
+        /// Which collection.
+        collection: String,
+        /// Where the first difference begins, among the collection's document bytes.
+        offset: u64,
+        /// What the manifest says.
+        expected: String,
+        /// What is there.
+        seen: String,
+    },
+}
+
+impl Snapshot {
+    /// Opens whatever lies at `path`.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when it can't be read or trusted.
+    pub fn open(path: &Path, options: &InputOptions) -> Result<Snapshot, SnapshotError> {
+        let manifest = match std::fs::symlink_metadata(path.join(FILE_NAME)) {
+            Ok(_) => Some(read_manifest(&path.join(FILE_NAME))?),
+            Err(_) => None,
+        };
+        let mut options = options.clone();
+        if let Some(manifest) = &manifest {
+            options.db.get_or_insert_with(|| manifest.db.clone());
+            options.require_wallets &= manifest.collection(Role::Wallets).is_some();
+        }
+        let input = Input::open(path, &options)?;
+        Ok(Snapshot { input, manifest })
+    }
+
+    /// How far the documents are of one point in time.
+    #[must_use]
+    pub fn consistency(&self) -> Consistency {
+        self.manifest.as_ref().map_or(Consistency::Foreign, |manifest| manifest.consistency)
+    }
+
+    /// The cluster time of all documents.
+    #[must_use]
+    pub fn cluster_time(&self) -> Option<&str> {
+        self.manifest.as_ref()?.cluster_time.as_deref()
+    }
+
+    /// The deployment that the documents came from.
+    #[must_use]
+    pub fn source(&self) -> Option<&Source> {
+        self.manifest.as_ref()?.source.as_ref()
+    }
+
+    /// Whether proofs hold their secrets.
+    #[must_use]
+    pub fn secrets(&self) -> Presence {
+        self.manifest.as_ref().map_or(Presence::Full, |manifest| manifest.secrets)
+    }
+
+    /// Compares the documents that were read with the manifest's tables.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Altered`] with the first difference.
+    pub fn check(
+        &self,
+        tokens: &ChunkTable,
+        wallets: Option<&ChunkTable>,
+    ) -> Result<Sha256Hash, SnapshotError> {
+        let root = root_hash(tokens, wallets);
+        let Some(manifest) = self.manifest.as_ref().filter(|m| m.sha256 != root) else {
+            return Ok(root);
+        };
+        for (role, table) in [(Role::Tokens, Some(tokens)), (Role::Wallets, wallets)] {
+            let recorded = manifest.collection(role);
+            let expected = recorded.map_or(&[][..], |collection| &collection.chunks);
+            let seen = table.map_or(&[][..], ChunkTable::records);
+            let differs =
+                (0..expected.len().max(seen.len())).find(|i| expected.get(*i) != seen.get(*i));
+            if let Some(at) = differs {
+                let describe = |record: Option<&super::identity::ChunkRecord>| match record {
+                    Some(r) => {
+                        format!(
+                            "{} documents of {} bytes with SHA-256 {}",
+                            r.documents, r.bytes, r.sha256
+                        )
+                    }
+                    None => "the end".to_owned(),
+                };
+                let offset = expected.get(at).or(seen.get(at)).map_or(0, |record| record.offset);
+                return Err(SnapshotError::Altered {
+                    collection: recorded.map_or_else(String::new, |c| c.name.clone()),
+                    offset,
+                    expected: describe(expected.get(at)),
+                    seen: describe(seen.get(at)),
+                });
+            }
+        }
+        Ok(root)
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<SnapshotManifest, SnapshotError> {
+    let io = |source| SnapshotError::Io { path: path.to_path_buf(), source };
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(io)?;
+    file.take(SEALED_BYTES_MAX).read_to_end(&mut text).map_err(io)?;
+    let (manifest, _) = unseal::<SnapshotManifest>(&text, SEAL_KEY, FORMAT_VERSION)
+        .map_err(|reason| SnapshotError::Manifest { path: path.to_path_buf(), reason })?;
+    if !manifest.is_coherent() {
+        return Err(SnapshotError::Incoherent(path.to_path_buf()));
+    }
+    Ok(manifest)
+}
