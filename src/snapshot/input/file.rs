@@ -22,7 +22,7 @@ pub(super) fn open(path: &Path, options: &InputOptions) -> Result<Input, InputEr
         });
     }
     if head == MAGIC {
-        open_archive(path, file, options)
+        open_archive(path, &file, options)
     } else {
         open_bson(path, file, options)
     }
@@ -30,7 +30,7 @@ pub(super) fn open(path: &Path, options: &InputOptions) -> Result<Input, InputEr
 
 fn open_archive(
     path: &Path,
-    file: StreamFile,
+    file: &StreamFile,
     options: &InputOptions,
 ) -> Result<Input, InputError> {
     let mut window = window(file.open()?);
