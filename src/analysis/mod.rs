@@ -374,7 +374,7 @@ impl Engine<'_> {
                     count += 1;
                 }
                 self.allow_wallets(wallets.memory_bytes())?;
-                Ok((chunk.bytes().len() as u64, count, crate::model::hash_bytes(&chunk.bytes())))
+                Ok((chunk.bytes().len() as u64, count, crate::model::hash_bytes(chunk.bytes())))
             },
             |(bytes, documents, sha256)| {
                 table.push(bytes, documents, sha256);

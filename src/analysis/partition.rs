@@ -98,7 +98,7 @@ impl<const N: usize> Partitions<N> {
         drop(state);
         let mut records = blocks.concat();
         drop(blocks);
-        for (file, extents) in spilled {
+        if let Some((file, extents)) = spilled {
             for (offset, count) in extents {
                 let start = records.len();
                 records.resize(start + count as usize, [0; N]);

@@ -258,18 +258,18 @@ pub(super) fn write_balances(
         if let Some(npub) = npub {
             match &mut user {
                 Some((current, mask)) if *current == npub => mask.add(position.mask),
-                _ => users.count(user.replace((npub, position.mask))),
+                _ => users.count(user.replace((npub, position.mask)).as_ref()),
             }
         }
     }
-    users.count(user);
+    users.count(user.as_ref());
     balances.finish()?;
     write_deltas(deltas.finish()?, directory)?;
     Ok(users)
 }
 
 impl Users {
-    fn count(&mut self, user: Option<(Vec<u8>, Mask)>) {
+    fn count(&mut self, user: Option<&(Vec<u8>, Mask)>) {
         let Some((_, mask)) = user else { return };
         self.total += 1;
         self.fixed += u64::from(mask.has(Mask::FIXED));

@@ -108,7 +108,7 @@ impl<'a> Worker<'a> {
         let mut hashed_to = 0;
         for (start, document) in documents(chunk) {
             if start >= hashed_to {
-                let step_end = step_end(&chunk.bytes(), start);
+                let step_end = step_end(chunk.bytes(), start);
                 hasher.update(&chunk.bytes()[start..step_end]);
                 hashed_to = step_end;
             }

@@ -16,7 +16,7 @@ const RUN_BUFFER_BYTES: usize = 64 * 1024;
 const ROW_OVERHEAD_BYTES: usize = size_of::<Slot>();
 
 #[derive(Debug, Clone, Copy)]
-struct Slot {
+pub(super) struct Slot {
     start: usize,
     key_bytes: u32,
     row_bytes: u32,

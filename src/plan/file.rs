@@ -23,14 +23,14 @@ pub const FORMAT_VERSION: u64 = 1;
 /// Name of the plan's file.
 pub const PLAN_FILE: &str = "plan.json";
 /// Name of the changes' file.
-pub const CHANGES_FILE: &str = "changes.bson";
+pub(super) const CHANGES_FILE: &str = "changes.bson";
 /// Name of the seal in the plan's file: the plan's hash.
-pub const SEAL_KEY: &str = "sha256";
+pub(super) const SEAL_KEY: &str = "sha256";
 
 /// Most changes in a batch: what one transaction applies fastest.
-pub const BATCH_CHANGES_MAX: u64 = 500;
+pub(super) const BATCH_CHANGES_MAX: u64 = 500;
 /// A batch ends when its changes' encodings or its tokens have this many bytes.
-pub const BATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const BATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The content of `plan.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

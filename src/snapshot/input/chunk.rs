@@ -16,9 +16,9 @@ use std::sync::Arc;
 /// Fewest bytes of a chunk that is not a collection's last.
 pub use crate::snapshot::identity::CHUNK_BYTES_MIN;
 
-/// Read beyond the least size, so that the document that ends a chunk is mostly there at once. What
-/// is left over is copied to the next chunk.
-const READ_AHEAD_BYTES: usize = 16 * 1024;
+/// This part of the least size is read beyond it (16 KiB of 512), so that the document that ends a
+/// chunk is mostly there at once. What is left over is copied to the next chunk.
+const READ_AHEAD_PART: usize = 32;
 
 /// Whole documents, one after another. Reused: reading the next chunk into it allocates nothing new
 /// unless that one is larger than any before.
@@ -167,7 +167,7 @@ pub struct ChunkReader {
 #[derive(Debug)]
 pub(super) enum Documents {
     /// One after another in a stream of their own.
-    Frames(FrameReader),
+    Frames(Box<FrameReader>),
     /// Among others in an archive.
     Archive(Box<ArchiveReader>),
 }
@@ -250,7 +250,7 @@ impl FrameReader {
             if self.ended {
                 return Err(self.fault(base, chunk.length, cut(chunk, filled)));
             }
-            let target = needed.max(chunk_bytes_min + READ_AHEAD_BYTES);
+            let target = needed.max(chunk_bytes_min + chunk_bytes_min / READ_AHEAD_PART);
             chunk.reserve(target);
             let count = self.stream.fill(&mut chunk.buffer[filled..target])?;
             filled += count;

@@ -19,12 +19,12 @@ pub(super) fn open(path: &Path, options: &InputOptions) -> Result<Input, InputEr
     if count == 0 {
         return Err(InputError::Empty { file: path.to_path_buf() });
     }
-    if head == MAGIC { open_archive(path, file, options) } else { open_bson(path, file, options) }
+    if head == MAGIC { open_archive(path, &file, options) } else { open_bson(path, file, options) }
 }
 
 fn open_archive(
     path: &Path,
-    file: StreamFile,
+    file: &StreamFile,
     options: &InputOptions,
 ) -> Result<Input, InputError> {
     let mut window = window(file.open()?);

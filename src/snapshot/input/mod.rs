@@ -149,7 +149,7 @@ impl Collection {
     fn read_by(&self, chunk_bytes_min: usize) -> Result<ChunkReader, InputError> {
         let documents =
             match &self.lies {
-                Lies::Frames(file) => Documents::Frames(FrameReader::new(file.open()?)),
+                Lies::Frames(file) => Documents::Frames(Box::new(FrameReader::new(file.open()?))),
                 Lies::Archive { file, db, until } => Documents::Archive(Box::new(
                     ArchiveReader::open(file.open()?, db, &self.name, *until)?,
                 )),
