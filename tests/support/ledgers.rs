@@ -50,7 +50,16 @@ pub fn random_ledger(seed: u64) -> Ledger {
 
 /// The ledger with one document for each seed.
 pub fn ledger_of(token_seeds: &[u64], wallet_seeds: &[u64]) -> Ledger {
-    let tokens = token_seeds.iter().map(|&seed| token(&mut Random(seed)));
+    let mut tokens = Vec::new();
+    let mut ids = BTreeSet::new();
+    for &seed in token_seeds {
+        // No collection holds a document without `_id`, or two with the same.
+        if let (Some(id), bytes) = token(&mut Random(seed))
+            && ids.insert(id)
+        {
+            tokens.extend(bytes);
+        }
+    }
     let mut wallets = Vec::new();
     let mut ids = BTreeSet::new();
     for &seed in wallet_seeds {
@@ -60,7 +69,7 @@ pub fn ledger_of(token_seeds: &[u64], wallet_seeds: &[u64]) -> Ledger {
             wallets.extend(bytes);
         }
     }
-    Ledger { tokens: tokens.flatten().collect(), wallets }
+    Ledger { tokens, wallets }
 }
 
 /// Random ledgers that shrink by leaving documents out, and never change a document.
@@ -512,7 +521,8 @@ fn oddness(random: &mut Random) -> usize {
     random.pick(&[0, 1, 3, 3, 8, 8, 40])
 }
 
-fn token(random: &mut Random) -> Vec<u8> {
+/// A token and its first `_id`.
+fn token(random: &mut Random) -> (Option<Value>, Vec<u8>) {
     let odd = oddness(random);
     let mut fields: Vec<(&[u8], Value)> = Vec::new();
     let id = if random.percent(90) {
@@ -555,7 +565,8 @@ fn token(random: &mut Random) -> Vec<u8> {
         put_extras(random, &mut fields);
     }
     shuffle_rarely(random, &mut fields);
-    document(&fields)
+    let id = fields.iter().find(|(name, _)| *name == b"_id").map(|(_, value)| value.clone());
+    (id, document(&fields))
 }
 
 /// A wallet and the `_id` that it has, unless that is odd.

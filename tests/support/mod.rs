@@ -2,5 +2,6 @@
 //!
 //! Neither uses anything of the library: a mistake made there must not be repeated here.
 
+pub mod dumps;
 pub mod ledgers;
 pub mod oracle;
