@@ -120,10 +120,7 @@ impl ValueKind {
                 None => return Err(Fault::Overrun),
             },
             ValueKind::Int32 => 4,
-            ValueKind::Double
-            | ValueKind::DateTime
-            | ValueKind::Timestamp
-            | ValueKind::Int64 => 8,
+            ValueKind::Double | ValueKind::DateTime | ValueKind::Timestamp | ValueKind::Int64 => 8,
             ValueKind::ObjectId => 12,
             ValueKind::Decimal128 => 16,
             ValueKind::String | ValueKind::Code | ValueKind::Symbol => string_bytes(rest, 0)?,
@@ -136,8 +133,7 @@ impl ValueKind {
             }
             ValueKind::Binary => {
                 let claimed = i32_at(rest, 0).ok_or(Fault::Overrun)?;
-                let length =
-                    usize::try_from(claimed).map_err(|_| Fault::BinaryLength(claimed))?;
+                let length = usize::try_from(claimed).map_err(|_| Fault::BinaryLength(claimed))?;
                 4 + 1 + length
             }
             ValueKind::Regex => {
@@ -287,7 +283,11 @@ pub fn decimal128_to_i64(bits: u128) -> Option<i64> {
     } else {
         ((bits >> 113) & 0x3fff, bits & ((1 << 113) - 1))
     };
-    let coefficient = if coefficient > COEFFICIENT_MAX { 0 } else { coefficient };
+    let coefficient = if coefficient > COEFFICIENT_MAX {
+        0
+    } else {
+        coefficient
+    };
     if coefficient == 0 {
         return Some(0);
     }
