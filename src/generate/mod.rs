@@ -4,9 +4,10 @@
 //! its documents and says exactly what they add to the truth. This module never reads what it wrote and
 //! never uses the analysis: the two meet only in `docs/findings.md`.
 //!
-//! The same options give the same bytes. Memory does not grow with the ledger: kept are the users of one
-//! cohort (8,192 documents; at most as many users), and the documents of at most 2 × 2,000 stories
-//! that wait for their place in time, about 10 MB in practice.
+//! The same options give the same bytes. Memory does not grow with the ledger: kept are the users of
+//! one cohort (8,192 documents, and at most a few users for each), the documents of at most 4,000
+//! stories that wait for their place in time, and the write buffers. Measured for 1,000,000 tokens
+//! (1.15 GB): 8 MB resident, 3.7 s. What is known of a user goes to `truth.json` when the cohort retires.
 
 mod damage;
 mod encode;

@@ -57,3 +57,42 @@ impl Random {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PCG-XSL-RR 128/64 by its reference code, apart from any crate.
+    fn reference(state: u128, stream: u128) -> impl FnMut() -> u64 {
+        const MULTIPLIER: u128 = 0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645;
+        let increment = (stream << 1) | 1;
+        let step = move |state: u128| state.wrapping_mul(MULTIPLIER).wrapping_add(increment);
+        let mut state = step(state.wrapping_add(increment));
+        move || {
+            state = step(state);
+            let folded = (state >> 64) ^ (state & u128::from(u64::MAX));
+            let rotation = u32::try_from(state >> 122).unwrap();
+            u64::try_from(folded).unwrap().rotate_right(rotation)
+        }
+    }
+
+    #[test]
+    fn the_stream_is_the_published_one() {
+        let mut random = Random::new(42);
+        let mut expected = reference(42, STREAM);
+        for _ in 0..100 {
+            assert_eq!(u64::from_le_bytes(random.bytes()), expected());
+        }
+    }
+
+    #[test]
+    fn numbers_stay_in_their_range() {
+        let mut random = Random::new(1);
+        for bound in 1..200 {
+            assert!(random.below(bound) < bound);
+            assert!((bound..=2 * bound).contains(&random.between(bound, 2 * bound)));
+            assert!(random.skewed_index(7) < 7);
+        }
+        assert_eq!(random.below(0), 0);
+    }
+}

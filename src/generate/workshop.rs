@@ -117,7 +117,7 @@ impl Workshop {
         self.now_ms += ms(passed);
     }
 
-    /// A time after `at_ms`, within the longest delay from now.
+    /// A time after now, within the longest delay.
     pub(super) fn later(&mut self) -> i64 {
         let steps = self.random.below(self.delay_steps);
         self.now_ms + ms(steps * self.step_ms) + ms(self.random.between(1, self.step_ms))
