@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod document;
+pub mod generate;
 pub mod model;
 pub mod plan;
 pub mod progress;
