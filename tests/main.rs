@@ -1,1 +1,11 @@
 //! Integration tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on stops where it stands"
+)]
+
+mod edit_matches_server;
+mod servers;
+mod support;
