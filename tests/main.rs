@@ -1,4 +1,4 @@
-//! Integration tests.
+//! Integration tests. Those that need a real server want `tests/setup` to have run once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -6,6 +6,7 @@ use mongodb::error::ErrorKind;
 use mongodb::{Client, Collection};
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -61,6 +62,22 @@ async fn a_killed_server_comes_back_with_its_data() {
         .await
         .unwrap();
     assert_eq!(count, 1);
+}
+
+#[tokio::test]
+async fn a_server_waits_until_its_port_is_free_again() {
+    let mut set = ReplicaSet::start(1).await;
+    let uri = set.member_uri(0);
+    let address = uri.split('/').nth(2).unwrap();
+    set.kill_9(0);
+    let squatter = TcpListener::bind(address).unwrap();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        drop(squatter);
+    });
+    set.restart(0).await;
+    assert_eq!(set.member_uri(0), uri);
+    assert_eq!(set.primary().await, 0);
 }
 
 #[tokio::test]
