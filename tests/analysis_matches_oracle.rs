@@ -108,7 +108,7 @@ fn check(ledger: &Ledger, with_wallets: bool, spent_at: SpentAt) {
     let findings = fs::read_to_string(directory.join("reports/findings.csv")).unwrap();
     for (code, finding) in &expected.findings {
         let rows = findings.lines().filter(|line| line.starts_with(&format!("{code},"))).count();
-        let count = finding.as_ref().map_or(0, |f| f.count) as usize;
+        let count = finding.as_ref().map_or(0, |f| usize::try_from(f.count).unwrap());
         assert!(rows >= count, "{code}: {count} findings, {rows} rows");
     }
 }

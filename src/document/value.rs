@@ -274,11 +274,7 @@ pub fn decimal128_to_i64(bits: u128) -> Option<i64> {
     } else {
         ((bits >> 113) & 0x3fff, bits & ((1 << 113) - 1))
     };
-    let coefficient = if coefficient > COEFFICIENT_MAX {
-        0
-    } else {
-        coefficient
-    };
+    let coefficient = if coefficient > COEFFICIENT_MAX { 0 } else { coefficient };
     if coefficient == 0 {
         return Some(0);
     }

@@ -104,10 +104,7 @@ pub(super) fn put_hex(out: &mut Vec<u8>, name: &str, prefix: &str, bytes: &[u8])
 pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
-        let pair = [
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 15)],
-        ];
+        let pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         out.extend_from_slice(&pair);
     }
 }

@@ -27,20 +27,14 @@ const PRELUDE: &str = r#"{"ServerVersion":"6.0.5","ToolVersion":"remelt generate
 const TOKENS_INDEXES: [(&str, &[&str], bool); 7] = [
     ("_id_", &["_id"], false),
     ("npub_1_status_1", &["npub", "status"], false),
-    (
-        "npub_1_transaction_type_1",
-        &["npub", "transaction_type"],
-        false,
-    ),
+    ("npub_1_transaction_type_1", &["npub", "transaction_type"], false),
     ("wallet_id_1_status_1", &["wallet_id", "status"], false),
     ("transaction_id_1", &["transaction_id"], true),
     ("mint_url_1_status_1", &["mint_url", "status"], false),
     ("proofs.secret_1", &["proofs.secret"], false),
 ];
-const WALLETS_INDEXES: [(&str, &[&str], bool); 2] = [
-    ("_id_", &["_id"], false),
-    ("npub_1_mint_url_1", &["npub", "mint_url"], true),
-];
+const WALLETS_INDEXES: [(&str, &[&str], bool); 2] =
+    [("_id_", &["_id"], false), ("npub_1_mint_url_1", &["npub", "mint_url"], true)];
 
 /// Why no ledger was written.
 #[derive(Debug, thiserror::Error)]
@@ -64,11 +58,7 @@ pub enum GenerateError {
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GenerateError {
     let path = path.to_path_buf();
-    move |error| GenerateError::Io {
-        action,
-        path,
-        error,
-    }
+    move |error| GenerateError::Io { action, path, error }
 }
 
 /// Writes a ledger and the truth about it to `out_dir`, which is made unless it is there and empty.
@@ -102,14 +92,8 @@ pub fn generate(
     publish(sinks.tokens, &database.join(TOKENS_FILE))?;
     publish(sinks.wallets, &database.join(WALLETS_FILE))?;
     // A damaged ledger has ids twice, which a unique index would refuse when it is restored.
-    publish_text(
-        &metadata("cashu_tokens", options, &TOKENS_INDEXES),
-        &database,
-    )?;
-    publish_text(
-        &metadata("cashu_wallets", options, &WALLETS_INDEXES),
-        &database,
-    )?;
+    publish_text(&metadata("cashu_tokens", options, &TOKENS_INDEXES), &database)?;
+    publish_text(&metadata("cashu_wallets", options, &WALLETS_INDEXES), &database)?;
     publish_text(&("prelude.json".to_owned(), PRELUDE.to_owned()), &database)?;
 
     let truth_path = out_dir.join(TRUTH_FILE);
@@ -150,12 +134,9 @@ fn temporary(directory: &Path) -> Result<BufWriter<NamedTempFile>, GenerateError
 
 /// Flushes `file` to the disk and gives it its name.
 fn publish(file: BufWriter<NamedTempFile>, path: &Path) -> Result<(), GenerateError> {
-    let file = file
-        .into_inner()
-        .map_err(|error| failed("write", path)(error.into_error()))?;
+    let file = file.into_inner().map_err(|error| failed("write", path)(error.into_error()))?;
     file.as_file().sync_all().map_err(failed("flush", path))?;
-    file.persist(path)
-        .map_err(|error| failed("rename a file to", path)(error.error))?;
+    file.persist(path).map_err(|error| failed("rename a file to", path)(error.error))?;
     let directory = path.parent().unwrap_or(Path::new("."));
     File::open(directory)
         .and_then(|directory| directory.sync_all())
@@ -165,16 +146,13 @@ fn publish(file: BufWriter<NamedTempFile>, path: &Path) -> Result<(), GenerateEr
 fn publish_text((name, text): &(String, String), database: &Path) -> Result<(), GenerateError> {
     let path = database.join(name);
     let mut file = temporary(database)?;
-    file.write_all(text.as_bytes())
-        .map_err(failed("write", &path))?;
+    file.write_all(text.as_bytes()).map_err(failed("write", &path))?;
     publish(file, &path)
 }
 
 /// Copies what was written to `source` to the end of `file`.
 fn append(source: BufWriter<NamedTempFile>, file: &mut impl Write) -> io::Result<()> {
-    let mut source = source
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
+    let mut source = source.into_inner().map_err(io::IntoInnerError::into_error)?;
     source.rewind()?;
     io::copy(&mut source, file)?;
     Ok(())
@@ -189,15 +167,9 @@ fn metadata(
     let indexes: Vec<String> = indexes
         .iter()
         .map(|(name, fields, unique)| {
-            let keys: Vec<String> = fields
-                .iter()
-                .map(|field| format!(r#""{field}":{{"$numberInt":"1"}}"#))
-                .collect();
-            let unique = if *unique && !options.damage {
-                r#","unique":true"#
-            } else {
-                ""
-            };
+            let keys: Vec<String> =
+                fields.iter().map(|field| format!(r#""{field}":{{"$numberInt":"1"}}"#)).collect();
+            let unique = if *unique && !options.damage { r#","unique":true"# } else { "" };
             let key = keys.join(",");
             format!(r#"{{"v":{{"$numberInt":"2"}},"key":{{{key}}},"name":"{name}"{unique}}}"#)
         })

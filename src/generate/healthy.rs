@@ -19,11 +19,7 @@ pub(super) fn everyday(workshop: &mut Workshop) -> Story {
         _ => {
             // Six in ten: retries and other ways to pay wrote the document rightly.
             let wrong = workshop.bug_is_live && workshop.random.chance(60);
-            let status = if wrong {
-                Status::Unspent
-            } else {
-                Status::Spent
-            };
+            let status = if wrong { Status::Unspent } else { Status::Spent };
             melt(workshop, user, status)
         }
     }
@@ -39,17 +35,9 @@ pub(super) fn income(workshop: &mut Workshop, user: UserIndex) -> Story {
 
 /// Something that was begun; what is pending may have no proofs yet.
 fn unfinished(workshop: &mut Workshop, user: UserIndex, status: Status) -> Story {
-    let count = if status == Status::Pending {
-        workshop.random.below(4)
-    } else {
-        2
-    };
+    let count = if status == Status::Pending { workshop.random.below(4) } else { 2 };
     let proofs = workshop.proofs(count);
-    let kinds = [
-        TransactionType::Received,
-        TransactionType::Minted,
-        TransactionType::Sent,
-    ];
+    let kinds = [TransactionType::Received, TransactionType::Minted, TransactionType::Sent];
     let kind = workshop.random.pick(&kinds);
     let mut token = workshop.token(user, kind, status, proofs);
     if token.proof_list().is_empty() {
@@ -109,11 +97,7 @@ pub(super) fn melt(workshop: &mut Workshop, user: UserIndex, status: Status) -> 
     let keeps = proofs.len() > 1 && workshop.random.chance(50);
     let sent_count = proofs.len() - usize::from(keeps);
     let overpays = workshop.random.chance(40);
-    let overpaid = if overpays {
-        sum_of(&proofs[..sent_count]) / 8
-    } else {
-        0
-    };
+    let overpaid = if overpays { sum_of(&proofs[..sent_count]) / 8 } else { 0 };
     melt_of(workshop, user, status, proofs, sent_count, overpaid)
 }
 

@@ -108,8 +108,7 @@ impl<W: Write> Ledger<'_, W> {
             let mut bytes = Vec::with_capacity(2048);
             token.encode(&mut bytes);
             let number = self.workshop.serial();
-            self.waiting
-                .push(Reverse((token.created_ms, number, bytes)));
+            self.waiting.push(Reverse((token.created_ms, number, bytes)));
         }
         self.write_wallets()
     }
@@ -152,9 +151,7 @@ impl<W: Write> Ledger<'_, W> {
     /// Sends the active users home, with what is known of them, and brings the next.
     fn change_cohort(&mut self) -> Result<(), SinkError> {
         let left = (self.options.tokens - self.truth.tokens).min(COHORT_TOKENS);
-        let regulars = usize::try_from(left / TOKENS_PER_USER)
-            .unwrap_or(usize::MAX)
-            .max(4);
+        let regulars = usize::try_from(left / TOKENS_PER_USER).unwrap_or(usize::MAX).max(4);
         let retired = self.workshop.begin_cohort(regulars);
         self.cohort_tokens = 0;
         self.truth
@@ -172,10 +169,7 @@ impl<W: Write> Ledger<'_, W> {
             let Some(Reverse((_, _, bytes))) = self.waiting.pop() else {
                 break;
             };
-            self.sinks
-                .tokens
-                .write_all(&bytes)
-                .map_err(|error| Sink::Tokens.fails(error))?;
+            self.sinks.tokens.write_all(&bytes).map_err(|error| Sink::Tokens.fails(error))?;
             self.stats.tokens += 1;
             self.stats.tokens_bytes += to_u64(bytes.len());
             if self.stats.tokens.is_multiple_of(REPORT_TOKENS) {
@@ -187,10 +181,7 @@ impl<W: Write> Ledger<'_, W> {
 
     fn write_wallets(&mut self) -> Result<(), SinkError> {
         let bytes = &mut self.workshop.wallets_bson;
-        self.sinks
-            .wallets
-            .write_all(bytes)
-            .map_err(|error| Sink::Wallets.fails(error))?;
+        self.sinks.wallets.write_all(bytes).map_err(|error| Sink::Wallets.fails(error))?;
         self.stats.wallets_bytes += to_u64(bytes.len());
         bytes.clear();
         Ok(())

@@ -62,17 +62,11 @@ pub struct GenerateStats {
 pub fn generate_in_memory(
     options: &GenerateOptions,
 ) -> Result<(Vec<u8>, Vec<u8>, serde_json::Value), serde_json::Error> {
-    let mut sinks = Sinks {
-        tokens: Vec::new(),
-        wallets: Vec::new(),
-        per_user: Vec::new(),
-    };
+    let mut sinks = Sinks { tokens: Vec::new(), wallets: Vec::new(), per_user: Vec::new() };
     let (truth, _) = write_ledger(options, &mut sinks, &mut |_| ())
         .map_err(|failure| serde_json::Error::io(failure.error))?;
     let mut json = Vec::new();
-    truth
-        .write_head(options.seed, options.damage, &mut json)
-        .map_err(serde_json::Error::io)?;
+    truth.write_head(options.seed, options.damage, &mut json).map_err(serde_json::Error::io)?;
     json.extend_from_slice(&sinks.per_user);
     json.extend_from_slice(files::TRUTH_TAIL);
     let truth = serde_json::from_slice(&json)?;

@@ -35,19 +35,12 @@ pub(super) struct Story {
 impl Story {
     /// A story of documents that share nothing.
     pub(super) fn of(tokens: Vec<Token>) -> Story {
-        Story {
-            tokens,
-            ..Story::default()
-        }
+        Story { tokens, ..Story::default() }
     }
 
     /// Notes a secret that the documents `holders` share without counting money twice.
     pub(super) fn share(mut self, class: DuplicateClass, holders: &[usize]) -> Story {
-        self.shared_secrets.push(SharedSecret {
-            class,
-            phantom: 0,
-            holders: holders.to_vec(),
-        });
+        self.shared_secrets.push(SharedSecret { class, phantom: 0, holders: holders.to_vec() });
         self
     }
 
@@ -76,10 +69,7 @@ impl Story {
 
 /// A proof with the same secret as `original`: the same money written down again.
 pub(super) fn copy_of(original: &Proof, id: [u8; 12]) -> Proof {
-    Proof {
-        id,
-        ..original.clone()
-    }
+    Proof { id, ..original.clone() }
 }
 
 impl Proof {

@@ -7,11 +7,7 @@ use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 
 fn options(tokens: u64, seed: u64, damage: bool) -> GenerateOptions {
-    GenerateOptions {
-        tokens,
-        seed,
-        damage,
-    }
+    GenerateOptions { tokens, seed, damage }
 }
 
 fn documents(mut bytes: &[u8]) -> Vec<&[u8]> {
@@ -57,14 +53,9 @@ fn the_whole_catalogue_of_damage_fits_300_tokens() {
     for seed in 0..5 {
         let mut workshop = workshop::Workshop::new(seed, 300);
         workshop.begin_cohort(4);
-        let documents: usize = (0..damage::kinds())
-            .map(|n| damage::story(&mut workshop, n).tokens.len())
-            .sum();
-        assert!(
-            documents <= 300,
-            "seed {seed}: {} kinds make {documents}",
-            damage::kinds()
-        );
+        let documents: usize =
+            (0..damage::kinds()).map(|n| damage::story(&mut workshop, n).tokens.len()).sum();
+        assert!(documents <= 300, "seed {seed}: {} kinds make {documents}", damage::kinds());
     }
 }
 
@@ -76,17 +67,10 @@ fn without_damage_there_is_only_the_bug_and_what_it_implies() {
         let expected = matches!(code, InconsistentStatus | DoubleCounted | DuplicateSecrets);
         assert_eq!(count(&truth, code) > 0, expected, "{code}");
     }
-    let fixed: u64 = per_user(&truth)
-        .map(|user| user["tokensFixed"].as_u64().unwrap())
-        .sum();
-    let delta: i64 = per_user(&truth)
-        .map(|user| user["delta"].as_i64().unwrap())
-        .sum();
+    let fixed: u64 = per_user(&truth).map(|user| user["tokensFixed"].as_u64().unwrap()).sum();
+    let delta: i64 = per_user(&truth).map(|user| user["delta"].as_i64().unwrap()).sum();
     assert_eq!(truth["impact"]["tokensToMigrate"].as_u64(), Some(fixed));
-    assert_eq!(
-        truth["impact"]["totalAmountAffected"].as_i64(),
-        Some(-delta)
-    );
+    assert_eq!(truth["impact"]["totalAmountAffected"].as_i64(), Some(-delta));
     assert_eq!(truth["stats"]["problematicTokens"].as_u64(), Some(fixed));
 }
 
@@ -97,19 +81,11 @@ fn per_user(truth: &Value) -> impl Iterator<Item = &Value> {
 #[test]
 fn with_damage_users_sum_to_the_impact_but_for_nobodys_documents() {
     let (_, _, truth) = generate_in_memory(&options(20_000, 3, true)).unwrap();
-    let fixed: u64 = per_user(&truth)
-        .map(|user| user["tokensFixed"].as_u64().unwrap())
-        .sum();
+    let fixed: u64 = per_user(&truth).map(|user| user["tokensFixed"].as_u64().unwrap()).sum();
     let impact = &truth["impact"];
     let migrated = impact["tokensToMigrate"].as_u64().unwrap();
-    assert!(
-        fixed < migrated && migrated - fixed < 100,
-        "{fixed} of {migrated}"
-    );
-    assert_eq!(
-        impact["affectedUsers"].as_u64().unwrap(),
-        per_user(&truth).count() as u64
-    );
+    assert!(fixed < migrated && migrated - fixed < 100, "{fixed} of {migrated}");
+    assert_eq!(impact["affectedUsers"].as_u64().unwrap(), per_user(&truth).count() as u64);
     let problematic = truth["stats"]["problematicTokens"].as_u64().unwrap();
     let not_changed = truth["notChanged"]["duplicate_field"].as_u64().unwrap();
     assert_eq!(problematic, migrated + not_changed);
@@ -124,10 +100,7 @@ fn every_document_is_valid_and_there_are_as_many_as_asked_for() {
             let (bytes, wallets) = (documents(&bytes), documents(&wallets));
             assert_eq!(bytes.len() as u64, tokens);
             assert_eq!(truth["stats"]["totalTokens"].as_u64(), Some(tokens));
-            assert_eq!(
-                truth["stats"]["totalWallets"].as_u64(),
-                Some(wallets.len() as u64)
-            );
+            assert_eq!(truth["stats"]["totalWallets"].as_u64(), Some(wallets.len() as u64));
             for document in bytes.iter().chain(&wallets) {
                 validate(document).unwrap();
             }
@@ -139,20 +112,11 @@ fn every_document_is_valid_and_there_are_as_many_as_asked_for() {
 fn a_ledger_is_about_as_dense_as_a_real_one() {
     let (bytes, _, truth) = generate_in_memory(&options(20_000, 1, false)).unwrap();
     let average = bytes.len() / 20_000;
-    assert!(
-        (1_000..1_250).contains(&average),
-        "{average} bytes a document"
-    );
+    assert!((1_000..1_250).contains(&average), "{average} bytes a document");
     let melted = truth["stats"]["totalMeltedTokens"].as_u64().unwrap();
-    assert!(
-        (1_400..1_800).contains(&melted),
-        "{melted} melted of 20,000"
-    );
+    assert!((1_400..1_800).contains(&melted), "{melted} melted of 20,000");
     let problematic = truth["stats"]["problematicTokens"].as_u64().unwrap();
-    assert!(
-        (40..60).contains(&(problematic * 100 / melted)),
-        "{problematic} of {melted}"
-    );
+    assert!((40..60).contains(&(problematic * 100 / melted)), "{problematic} of {melted}");
 }
 
 #[test]
@@ -167,19 +131,10 @@ fn files_hold_what_memory_holds_and_are_their_owners_only() {
     let read = |name: &str| std::fs::read(out.join(name)).unwrap();
     assert_eq!(read("nctool/cashu_tokens.bson"), tokens);
     assert_eq!(read("nctool/cashu_wallets.bson"), wallets);
-    assert_eq!(
-        serde_json::from_slice::<Value>(&read("truth.json")).unwrap(),
-        truth
-    );
+    assert_eq!(serde_json::from_slice::<Value>(&read("truth.json")).unwrap(), truth);
     assert_eq!(stats.tokens_bytes, tokens.len() as u64);
     assert_eq!(stats.wallets_bytes, wallets.len() as u64);
-    let mode = |name: &str| {
-        std::fs::metadata(out.join(name))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777
-    };
+    let mode = |name: &str| std::fs::metadata(out.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("."), mode("nctool")), (0o700, 0o700));
     let mut names = Vec::new();
     for entry in std::fs::read_dir(out.join("nctool")).unwrap() {
@@ -200,11 +155,7 @@ fn files_hold_what_memory_holds_and_are_their_owners_only() {
         assert_eq!(mode(&format!("nctool/{name}")), 0o600, "{name}");
     }
     assert_eq!(mode("truth.json"), 0o600);
-    assert_eq!(
-        std::fs::read_dir(&out).unwrap().count(),
-        2,
-        "nothing temporary is left"
-    );
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 2, "nothing temporary is left");
 }
 
 #[test]

@@ -172,12 +172,7 @@ const FIELDS: [fn(&Token, &mut Vec<u8>); 14] = [
     |token, out| put(out, "total_amount", &token.total_amount),
     |token, out| put_word(out, "status", &token.status, Status::as_str),
     |token, out| {
-        put_word(
-            out,
-            "transaction_type",
-            &token.transaction_type,
-            TransactionType::as_str,
-        );
+        put_word(out, "transaction_type", &token.transaction_type, TransactionType::as_str);
     },
     |token, out| put(out, "transaction_id", &token.transaction_id),
     |token, out| put(out, "metadata", &token.metadata),
@@ -216,11 +211,7 @@ fn put_proof(out: &mut Vec<u8>, proof: &Proof) {
         Secret::Odd(datum) => put(out, "secret", datum),
     }
     // A point on the curve in compressed form, of which half have each parity.
-    let parity = if proof.signature[31] & 1 == 0 {
-        "02"
-    } else {
-        "03"
-    };
+    let parity = if proof.signature[31] & 1 == 0 { "02" } else { "03" };
     put_hex(out, "C", parity, &proof.signature);
     for (name, datum) in &proof.extra {
         put(out, name, datum);
@@ -230,8 +221,7 @@ fn put_proof(out: &mut Vec<u8>, proof: &Proof) {
 
 fn position_name(position: usize) -> Cow<'static, str> {
     const NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-    NAMES.get(position).map_or_else(
-        || Cow::Owned(position.to_string()),
-        |name| Cow::Borrowed(*name),
-    )
+    NAMES
+        .get(position)
+        .map_or_else(|| Cow::Owned(position.to_string()), |name| Cow::Borrowed(*name))
 }

@@ -179,10 +179,7 @@ impl Truth {
         self.users_written = true;
         let npub = serde_json::to_string(&String::from_utf8_lossy(&user.npub))?;
         let (fixed, delta) = (user.standing.changed, -user.standing.changed_amount);
-        write!(
-            out,
-            "{separator}{npub}:{{\"tokensFixed\":{fixed},\"delta\":{delta}}}"
-        )
+        write!(out, "{separator}{npub}:{{\"tokensFixed\":{fixed},\"delta\":{delta}}}")
     }
 
     /// Writes everything before the users: an object that is still open inside `perUser`.
@@ -193,11 +190,7 @@ impl Truth {
         out: &mut impl Write,
     ) -> io::Result<()> {
         let problematic = self.findings[FindingCode::InconsistentStatus.index()].count;
-        write!(
-            out,
-            "{{\"seed\":{seed},\"tokens\":{},\"damage\":{damage},",
-            self.tokens
-        )?;
+        write!(out, "{{\"seed\":{seed},\"tokens\":{},\"damage\":{damage},", self.tokens)?;
         write!(
             out,
             "\"stats\":{{\"totalTokens\":{},\"totalMeltedTokens\":{},\"problematicTokens\":{problematic},\
@@ -209,11 +202,7 @@ impl Truth {
             "\"impact\":{{\"tokensToMigrate\":{},\"totalAmountAffected\":{},\"affectedUsers\":{}}},",
             self.changed, self.changed_amount, self.changed_users
         )?;
-        write!(
-            out,
-            "\"findings\":{},",
-            serde_json::to_string(&Findings(self))?
-        )?;
+        write!(out, "\"findings\":{},", serde_json::to_string(&Findings(self))?)?;
         write!(
             out,
             "\"notChanged\":{{\"duplicate_field\":{},\"no_room\":0,\"no_own_time\":0}},\"perUser\":{{",
@@ -224,10 +213,8 @@ impl Truth {
 
 /// The users whose documents these are, each once.
 fn owners_of(story: &Story, holders: &[usize]) -> Vec<UserIndex> {
-    let mut owners: Vec<UserIndex> = holders
-        .iter()
-        .filter_map(|&holder| story.tokens[holder].owner)
-        .collect();
+    let mut owners: Vec<UserIndex> =
+        holders.iter().filter_map(|&holder| story.tokens[holder].owner).collect();
     owners.sort_unstable();
     owners.dedup();
     owners

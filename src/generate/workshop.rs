@@ -26,12 +26,8 @@ const MINTS: [&str; 6] = [
     "https://stablenut.cashu.network",
     "https://mint.lnvoltz.com",
 ];
-const KEYSETS: [&str; 4] = [
-    "009a1f293253e41e",
-    "00ad268c4d1f5826",
-    "00500550f0494146",
-    "00c074b96c7e2b0e",
-];
+const KEYSETS: [&str; 4] =
+    ["009a1f293253e41e", "00ad268c4d1f5826", "00500550f0494146", "00c074b96c7e2b0e"];
 
 /// Proof amounts are powers of two up to this one.
 const AMOUNT_EXPONENT_MAX: u64 = 13;
@@ -111,9 +107,7 @@ impl Workshop {
 
     /// Lets time pass between two stories.
     pub(super) fn step(&mut self) {
-        let passed = self
-            .random
-            .between(self.step_ms / 2, self.step_ms + self.step_ms / 2);
+        let passed = self.random.between(self.step_ms / 2, self.step_ms + self.step_ms / 2);
         self.now_ms += ms(passed);
     }
 
@@ -161,9 +155,7 @@ impl Workshop {
     pub(super) fn valid_npub(&mut self) -> Vec<u8> {
         let key: [u8; 32] = self.random.bytes();
         // 32 bytes are within bech32's limit, so this can't fail.
-        bech32::encode::<Bech32>(NPUB, &key)
-            .unwrap_or_default()
-            .into_bytes()
+        bech32::encode::<Bech32>(NPUB, &key).unwrap_or_default().into_bytes()
     }
 
     /// A new user who bears `npub`, with wallets that bear it too.
@@ -178,11 +170,7 @@ impl Workshop {
                 self.wallet(&Datum::Text(npub.clone()), mint, unit)
             })
             .collect();
-        self.users.push(User {
-            npub,
-            wallets,
-            standing: Standing::default(),
-        });
+        self.users.push(User { npub, wallets, standing: Standing::default() });
         self.users.len() - 1
     }
 
@@ -354,10 +342,7 @@ impl Workshop {
             TransactionType::Minted | TransactionType::Melted => "lightning",
             TransactionType::Change => "change",
         };
-        Datum::Fields(vec![
-            ("source", Datum::text(source)),
-            ("quote_id", self.quote_id()),
-        ])
+        Datum::Fields(vec![("source", Datum::text(source)), ("quote_id", self.quote_id())])
     }
 }
 

@@ -58,10 +58,7 @@ mod tests {
             let at = Timestamp(ms);
             assert_eq!(at.to_string().parse(), Ok(at), "{at}");
         }
-        assert_eq!(
-            Timestamp(1_767_225_600_000).to_string(),
-            "2026-01-01T00:00:00.000Z"
-        );
+        assert_eq!(Timestamp(1_767_225_600_000).to_string(), "2026-01-01T00:00:00.000Z");
         assert_eq!(Timestamp(i64::MAX).to_string(), "9223372036854775807ms");
         assert!("2026-01-01T00:00:00.0001Z".parse::<Timestamp>().is_err());
         assert!("yesterday".parse::<Timestamp>().is_err());

@@ -11,13 +11,13 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The repair time of all tests.
-pub const REPAIR_TIME_MS: i64 = 1_767_225_600_123;
+pub(crate) const REPAIR_TIME_MS: i64 = 1_767_225_600_123;
 
 /// Writes `tokens` and `wallets` as mongodump lays out database `nctool` below `root`.
-pub fn write_dump(root: &Path, tokens: &[u8], wallets: Option<&[u8]>) {
+pub(crate) fn write_dump(root: &Path, tokens: &[u8], wallets: Option<&[u8]>) {
     let db = root.join("nctool");
     fs::create_dir_all(&db).unwrap();
-    let mut put = |name: &str, bytes: &[u8]| {
+    let put = |name: &str, bytes: &[u8]| {
         fs::write(db.join(format!("{name}.bson")), bytes).unwrap();
         let metadata = format!(r#"{{"indexes":[],"collectionName":"{name}","type":"collection"}}"#);
         fs::write(db.join(format!("{name}.metadata.json")), metadata).unwrap();
@@ -29,7 +29,7 @@ pub fn write_dump(root: &Path, tokens: &[u8], wallets: Option<&[u8]>) {
 }
 
 /// Options that give the same plan for the same snapshot.
-pub fn build_options(
+pub(crate) fn build_options(
     spent_at: SpentAt,
     threads: usize,
     memory_bytes: u64,
@@ -47,7 +47,7 @@ pub fn build_options(
 }
 
 /// Makes a plan in `directory` from the snapshot at `path`.
-pub fn make_plan(
+pub(crate) fn make_plan(
     path: &Path,
     directory: &Path,
     options: &BuildOptions,

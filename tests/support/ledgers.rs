@@ -16,14 +16,14 @@ use proptest::prelude::{Strategy, any};
 use std::collections::BTreeSet;
 use std::fmt;
 
-pub const TOKENS_MAX: usize = 60;
-pub const WALLETS_MAX: usize = 8;
+pub(crate) const TOKENS_MAX: usize = 60;
+pub(crate) const WALLETS_MAX: usize = 8;
 
 /// Two collections, each concatenated BSON documents.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Ledger {
-    pub tokens: Vec<u8>,
-    pub wallets: Vec<u8>,
+pub(crate) struct Ledger {
+    pub(crate) tokens: Vec<u8>,
+    pub(crate) wallets: Vec<u8>,
 }
 
 impl fmt::Debug for Ledger {
@@ -39,7 +39,7 @@ impl fmt::Debug for Ledger {
 }
 
 /// The ledger of `seed`: the same bytes each time.
-pub fn random_ledger(seed: u64) -> Ledger {
+pub(crate) fn random_ledger(seed: u64) -> Ledger {
     let mut random = Random(seed);
     let tokens = random.below(TOKENS_MAX + 1);
     let wallets = random.below(WALLETS_MAX + 1);
@@ -49,7 +49,7 @@ pub fn random_ledger(seed: u64) -> Ledger {
 }
 
 /// The ledger with one document for each seed.
-pub fn ledger_of(token_seeds: &[u64], wallet_seeds: &[u64]) -> Ledger {
+pub(crate) fn ledger_of(token_seeds: &[u64], wallet_seeds: &[u64]) -> Ledger {
     let mut tokens = Vec::new();
     let mut ids = BTreeSet::new();
     for &seed in token_seeds {
@@ -73,12 +73,15 @@ pub fn ledger_of(token_seeds: &[u64], wallet_seeds: &[u64]) -> Ledger {
 }
 
 /// Random ledgers that shrink by leaving documents out, and never change a document.
-pub fn ledgers() -> impl Strategy<Value = Ledger> {
+pub(crate) fn ledgers() -> impl Strategy<Value = Ledger> {
     ledgers_up_to(TOKENS_MAX, WALLETS_MAX)
 }
 
 /// As [`ledgers`], with at most so many documents.
-pub fn ledgers_up_to(tokens_max: usize, wallets_max: usize) -> impl Strategy<Value = Ledger> {
+pub(crate) fn ledgers_up_to(
+    tokens_max: usize,
+    wallets_max: usize,
+) -> impl Strategy<Value = Ledger> {
     let seeds = |count_max: usize| vec(any::<u64>().no_shrink(), 0..=count_max);
     (seeds(tokens_max), seeds(wallets_max))
         .prop_map(|(tokens, wallets)| ledger_of(&tokens, &wallets))
@@ -116,10 +119,10 @@ impl Random {
 // Writing BSON.
 
 /// A value: type byte and bytes.
-pub type Value = (u8, Vec<u8>);
+pub(crate) type Value = (u8, Vec<u8>);
 
 /// A document of fields in the given order; names may repeat and need not be UTF-8.
-pub fn document(fields: &[(&[u8], Value)]) -> Vec<u8> {
+pub(crate) fn document(fields: &[(&[u8], Value)]) -> Vec<u8> {
     let mut bytes = vec![0; 4];
     for (name, (kind, value)) in fields {
         assert!(!name.contains(&0), "a name can't hold a 0 byte");
@@ -139,58 +142,58 @@ fn sized(bytes: &[u8]) -> Vec<u8> {
     [&length.to_le_bytes(), bytes, b"\0"].concat()
 }
 
-pub fn text(text: impl AsRef<[u8]>) -> Value {
+pub(crate) fn text(text: impl AsRef<[u8]>) -> Value {
     (0x02, sized(text.as_ref()))
 }
 
-pub fn symbol(text: &[u8]) -> Value {
+pub(crate) fn symbol(text: &[u8]) -> Value {
     (0x0E, sized(text))
 }
 
-pub fn int32(number: i32) -> Value {
+pub(crate) fn int32(number: i32) -> Value {
     (0x10, number.to_le_bytes().to_vec())
 }
 
-pub fn int64(number: i64) -> Value {
+pub(crate) fn int64(number: i64) -> Value {
     (0x12, number.to_le_bytes().to_vec())
 }
 
-pub fn double(number: f64) -> Value {
+pub(crate) fn double(number: f64) -> Value {
     (0x01, number.to_le_bytes().to_vec())
 }
 
 /// `number` in the notation of decimal128: `12`, `1.50`, `1E+3`, `NaN`, `-Infinity`.
-pub fn decimal(number: &str) -> Value {
+pub(crate) fn decimal(number: &str) -> Value {
     let number: bson::Decimal128 = number.parse().unwrap();
     (0x13, number.bytes().to_vec())
 }
 
-pub fn date(milliseconds: i64) -> Value {
+pub(crate) fn date(milliseconds: i64) -> Value {
     (0x09, milliseconds.to_le_bytes().to_vec())
 }
 
-pub fn null() -> Value {
+pub(crate) fn null() -> Value {
     (0x0A, Vec::new())
 }
 
-pub fn undefined() -> Value {
+pub(crate) fn undefined() -> Value {
     (0x06, Vec::new())
 }
 
-pub fn timestamp(seconds: u32, increment: u32) -> Value {
+pub(crate) fn timestamp(seconds: u32, increment: u32) -> Value {
     (0x11, [increment.to_le_bytes(), seconds.to_le_bytes()].concat())
 }
 
 /// An object id of twelve equal bytes.
-pub fn object_id(byte: u8) -> Value {
+pub(crate) fn object_id(byte: u8) -> Value {
     (0x07, vec![byte; 12])
 }
 
-pub fn nested(fields: &[(&[u8], Value)]) -> Value {
+pub(crate) fn nested(fields: &[(&[u8], Value)]) -> Value {
     (0x03, document(fields))
 }
 
-pub fn array(values: Vec<Value>) -> Value {
+pub(crate) fn array(values: Vec<Value>) -> Value {
     let names: Vec<String> = (0..values.len()).map(|index| index.to_string()).collect();
     let fields: Vec<(&[u8], Value)> = names.iter().map(String::as_bytes).zip(values).collect();
     (0x04, document(&fields))
@@ -255,14 +258,14 @@ fn any_value(random: &mut Random) -> Value {
 // The pools.
 
 /// Valid ones.
-pub const NPUBS: [&str; 4] = [
+pub(crate) const NPUBS: [&str; 4] = [
     "npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjptg",
     "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6",
     "npub1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnzs23v9ccrydpk8qarc0st5hsmq",
     "npub14w46h2at4w46h2at4w46h2at4w46h2at4w46h2at4w46h2at4w4scf6zts",
 ];
 
-pub const MALFORMED_NPUBS: [&[u8]; 9] = [
+pub(crate) const MALFORMED_NPUBS: [&[u8]; 9] = [
     b"",
     b"npub1",
     b"alice",
@@ -334,13 +337,13 @@ fn amount(random: &mut Random) -> Value {
 }
 
 /// A decimal128 of these bits.
-pub fn decimal_bits(bits: u128) -> Value {
+pub(crate) fn decimal_bits(bits: u128) -> Value {
     (0x13, bits.to_le_bytes().to_vec())
 }
 
 /// Finite decimals whose coefficient is above 34 digits, which the standard reads as zero: one in the
 /// first form, and the second form with each of its three beginnings.
-pub const NOT_CANONICAL: [u128; 4] = [
+pub(crate) const NOT_CANONICAL: [u128; 4] = [
     (6176 << 113) | 10_u128.pow(34),
     (0b1100 << 123) | 8,
     (0b1101 << 123) | 8,

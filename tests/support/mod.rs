@@ -1,7 +1,14 @@
-//! What the integration tests share: the slow oracle and random hostile ledgers.
+//! What the tests share: real servers, the slow oracle, random hostile ledgers, dumps on disk.
 //!
-//! Neither uses anything of the library: a mistake made there must not be repeated here.
+//! The oracle and the ledgers use nothing of the library: a mistake made there must not be repeated
+//! here.
 
-pub mod dumps;
-pub mod ledgers;
-pub mod oracle;
+pub(crate) mod dumps;
+pub(crate) mod ledgers;
+pub(crate) mod mongod;
+pub(crate) mod odd;
+pub(crate) mod oracle;
+pub(crate) mod random;
+pub(crate) mod raw;
+pub(crate) mod raw_collection;
+mod server;

@@ -18,7 +18,7 @@ use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every code, in the order of reports.
-pub const CODES: [&str; 15] = [
+pub(crate) const CODES: [&str; 15] = [
     "inconsistent_status",
     "duplicate_secrets",
     "orphaned_tokens",
@@ -39,102 +39,102 @@ pub const CODES: [&str; 15] = [
 const DOCUMENT_BYTES_AFTER_MAX: usize = 16_777_216;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpentAt {
+pub(crate) enum SpentAt {
     Repair,
     Created,
     Updated,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct OracleOptions {
-    pub repair_time_ms: i64,
-    pub spent_at: SpentAt,
+pub(crate) struct OracleOptions {
+    pub(crate) repair_time_ms: i64,
+    pub(crate) spent_at: SpentAt,
 }
 
 /// A value as it is stored: type byte and bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Raw {
-    pub kind: u8,
-    pub bytes: Vec<u8>,
+pub(crate) struct Raw {
+    pub(crate) kind: u8,
+    pub(crate) bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stats {
-    pub total_tokens: u64,
-    pub total_melted_tokens: u64,
-    pub problematic_tokens: u64,
-    pub spent_melted_tokens: u64,
-    pub total_users: u64,
-    pub total_wallets: u64,
+pub(crate) struct Stats {
+    pub(crate) total_tokens: u64,
+    pub(crate) total_melted_tokens: u64,
+    pub(crate) problematic_tokens: u64,
+    pub(crate) spent_melted_tokens: u64,
+    pub(crate) total_users: u64,
+    pub(crate) total_wallets: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Impact {
-    pub tokens_to_migrate: u64,
-    pub total_amount_affected: i128,
-    pub affected_users: u64,
+pub(crate) struct Impact {
+    pub(crate) tokens_to_migrate: u64,
+    pub(crate) total_amount_affected: i128,
+    pub(crate) affected_users: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Finding {
-    pub count: u64,
+pub(crate) struct Finding {
+    pub(crate) count: u64,
     /// Only for the codes whose definition names an amount.
-    pub amount: Option<i128>,
-    pub affected_users: u64,
+    pub(crate) amount: Option<i128>,
+    pub(crate) affected_users: u64,
     /// `None` for a class that can't be decided.
-    pub classes: Vec<(&'static str, Option<u64>)>,
+    pub(crate) classes: Vec<(&'static str, Option<u64>)>,
     /// Indexes of the documents concerned.
-    pub documents: BTreeSet<usize>,
+    pub(crate) documents: BTreeSet<usize>,
 }
 
 /// Sums of one user at one mint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Balance {
-    pub tokens_fixed: u64,
-    pub unspent_before: i128,
-    pub unspent_after: i128,
-    pub pending: i128,
-    pub spent_before: i128,
-    pub spent_after: i128,
-    pub failed: i128,
+pub(crate) struct Balance {
+    pub(crate) tokens_fixed: u64,
+    pub(crate) unspent_before: i128,
+    pub(crate) unspent_after: i128,
+    pub(crate) pending: i128,
+    pub(crate) spent_before: i128,
+    pub(crate) spent_after: i128,
+    pub(crate) failed: i128,
     /// `unspent_after` − `unspent_before`.
-    pub delta: i128,
+    pub(crate) delta: i128,
 }
 
 /// One field before and after; `None` where it is absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldChange {
-    pub before: Option<Raw>,
-    pub after: Option<Raw>,
+pub(crate) struct FieldChange {
+    pub(crate) before: Option<Raw>,
+    pub(crate) after: Option<Raw>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// Which document of the collection, from 0.
-    pub index: usize,
-    pub id: Option<Raw>,
-    pub status: FieldChange,
-    pub spent_at: FieldChange,
-    pub updated_at: FieldChange,
+    pub(crate) index: usize,
+    pub(crate) id: Option<Raw>,
+    pub(crate) status: FieldChange,
+    pub(crate) spent_at: FieldChange,
+    pub(crate) updated_at: FieldChange,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotChanged {
-    pub index: usize,
-    pub id: Option<Raw>,
-    pub reason: &'static str,
+pub(crate) struct NotChanged {
+    pub(crate) index: usize,
+    pub(crate) id: Option<Raw>,
+    pub(crate) reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Oracle {
-    pub stats: Stats,
-    pub impact: Impact,
+pub(crate) struct Oracle {
+    pub(crate) stats: Stats,
+    pub(crate) impact: Impact,
     /// Every code of [`CODES`]; `None` for one that can't be decided.
-    pub findings: BTreeMap<&'static str, Option<Finding>>,
+    pub(crate) findings: BTreeMap<&'static str, Option<Finding>>,
     /// By (npub, mint), each the bytes of the text, empty when it is not text.
-    pub balances: BTreeMap<(Vec<u8>, Vec<u8>), Balance>,
-    pub changes: Vec<Change>,
-    pub not_changed: Vec<NotChanged>,
+    pub(crate) balances: BTreeMap<(Vec<u8>, Vec<u8>), Balance>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) not_changed: Vec<NotChanged>,
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ fn elements(document: &[u8]) -> Vec<Element<'_>> {
 }
 
 /// The documents of a collection.
-pub fn documents(collection: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn documents(collection: &[u8]) -> Vec<&[u8]> {
     let mut all = Vec::new();
     let mut rest = collection;
     while !rest.is_empty() {
@@ -310,7 +310,7 @@ fn decimal_amount(bits: u128) -> Option<i128> {
 /// Lower-case bech32 with the prefix `npub` and a valid checksum (BIP 173).
 ///
 /// Open: only what the page says; the payload need not be 32 bytes.
-pub fn is_npub(text: &[u8]) -> bool {
+pub(crate) fn is_npub(text: &[u8]) -> bool {
     const ALPHABET: &[u8] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     const GENERATOR: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
     let Some(data) = text.strip_prefix(b"npub1") else {
@@ -439,7 +439,7 @@ fn read_proofs(bytes: &[u8]) -> Vec<Proof> {
 // The analysis.
 
 /// Everything that `docs/findings.md` defines, of the token collection `tokens`.
-pub fn analyze(tokens: &[u8], wallets: Option<&[u8]>, options: &OracleOptions) -> Oracle {
+pub(crate) fn analyze(tokens: &[u8], wallets: Option<&[u8]>, options: &OracleOptions) -> Oracle {
     let tokens: Vec<Token<'_>> = documents(tokens).into_iter().map(Token::read).collect();
     let wallets = wallets.map(documents);
 
@@ -903,7 +903,7 @@ fn repaired_document(document: &[u8], change: &Change) -> Vec<u8> {
 
 impl Oracle {
     /// The bytes of the collection after the repair; `tokens` are those that were analysed.
-    pub fn repaired(&self, tokens: &[u8]) -> Vec<u8> {
+    pub(crate) fn repaired(&self, tokens: &[u8]) -> Vec<u8> {
         let mut all = Vec::new();
         for (index, document) in documents(tokens).into_iter().enumerate() {
             match self.changes.iter().find(|change| change.index == index) {
@@ -915,12 +915,12 @@ impl Oracle {
     }
 
     /// The finding `code`, which must be decided.
-    pub fn finding(&self, code: &str) -> &Finding {
+    pub(crate) fn finding(&self, code: &str) -> &Finding {
         self.findings[code].as_ref().unwrap()
     }
 
     /// `stats`, `impact` and `findings` as `remelt analyze --json` names them.
-    pub fn to_json(&self) -> Json {
+    pub(crate) fn to_json(&self) -> Json {
         let mut findings = Map::new();
         for code in CODES {
             let json = self.findings[code].as_ref().map_or(Json::Null, finding_json);

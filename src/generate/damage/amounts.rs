@@ -21,22 +21,8 @@ pub(super) const CASES: &[Case] = &[
     |w| whole_amount(w, |sum| Datum::decimal(false, sum.unsigned_abs(), 0)),
     |w| whole_amount(w, |sum| Datum::decimal(false, sum.unsigned_abs() * 100, -2)),
     |w| single_proof(w, 7_000, Datum::Int32(7_000), Datum::decimal(false, 7, 3)),
-    |w| {
-        single_proof(
-            w,
-            TWO_TO_53,
-            Datum::Int64(TWO_TO_53),
-            Datum::Double(9_007_199_254_740_992.0),
-        )
-    },
-    |w| {
-        single_proof(
-            w,
-            i64::MAX,
-            Datum::Int64(i64::MAX),
-            Datum::decimal(false, MAX_I64, 0),
-        )
-    },
+    |w| single_proof(w, TWO_TO_53, Datum::Int64(TWO_TO_53), Datum::Double(9_007_199_254_740_992.0)),
+    |w| single_proof(w, i64::MAX, Datum::Int64(i64::MAX), Datum::decimal(false, MAX_I64, 0)),
     |w| single_proof(w, 1 << 40, Datum::Int64(1 << 40), Datum::Int64(1 << 40)),
     // Proofs' amounts of every type.
     |w| single_proof(w, 512, Datum::Int64(512), Datum::Int32(512)),
@@ -81,29 +67,11 @@ pub(super) const CASES: &[Case] = &[
     |w| no_proofs(w, Status::Unspent, Proofs::List(Vec::new())),
     |w| no_proofs(w, Status::Failed, Proofs::Odd(Datum::Absent)),
     |w| no_proofs(w, Status::Unspent, Proofs::Odd(Datum::text("none"))),
-    |w| {
-        no_proofs(
-            w,
-            Status::Unspent,
-            Proofs::Odd(Datum::List(vec![Datum::Int32(64)])),
-        )
-    },
-    |w| {
-        no_proofs(
-            w,
-            Status::Unspent,
-            Proofs::Odd(Datum::Fields(vec![("0", a_proof())])),
-        )
-    },
+    |w| no_proofs(w, Status::Unspent, Proofs::Odd(Datum::List(vec![Datum::Int32(64)]))),
+    |w| no_proofs(w, Status::Unspent, Proofs::Odd(Datum::Fields(vec![("0", a_proof())]))),
     |w| no_proofs(w, Status::Pending, Proofs::List(Vec::new())),
     |w| no_proofs(w, Status::Pending, Proofs::Odd(Datum::Null)),
-    |w| {
-        no_proofs(
-            w,
-            Status::Pending,
-            Proofs::Odd(Datum::List(vec![Datum::Null])),
-        )
-    },
+    |w| no_proofs(w, Status::Pending, Proofs::Odd(Datum::List(vec![Datum::Null]))),
     |w| odd_proof_amount(w, Datum::text("64")),
     |w| odd_proof_amount(w, Datum::Absent),
     |w| odd_proof_amount(w, Datum::Double(0.5)),
@@ -216,19 +184,12 @@ fn no_proofs(workshop: &mut Workshop, status: Status, proofs: Proofs) -> Story {
 
 /// A document that would be a proof, were it in an array.
 fn a_proof() -> Datum {
-    Datum::Fields(vec![
-        ("amount", Datum::Int32(64)),
-        ("secret", Datum::text("not in an array")),
-    ])
+    Datum::Fields(vec![("amount", Datum::Int32(64)), ("secret", Datum::text("not in an array"))])
 }
 
 /// The last proof's amount is no amount, so the total exceeds the sum by what it was.
 fn odd_proof_amount(workshop: &mut Workshop, amount: Datum) -> Story {
-    let odd = Proof {
-        amount,
-        counted: 0,
-        ..workshop.proof()
-    };
+    let odd = Proof { amount, counted: 0, ..workshop.proof() };
     let worth = 64;
     single(workshop, |token| {
         let total = token.counted + worth;

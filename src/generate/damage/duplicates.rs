@@ -10,98 +10,28 @@ use crate::model::{FindingCode, Status, TransactionType};
 
 pub(super) const CASES: &[Case] = &[
     // Spendable here, gone there.
-    |w| {
-        copied(
-            w,
-            &[Status::Spent, Status::Unspent],
-            Users::One,
-            Verdict::AllSpendable,
-        )
-    },
-    |w| {
-        copied(
-            w,
-            &[Status::Pending, Status::Spent],
-            Users::One,
-            Verdict::AllSpendable,
-        )
-    },
-    |w| {
-        copied(
-            w,
-            &[Status::Spent, Status::Unspent],
-            Users::Many,
-            Verdict::AllSpendable,
-        )
-    },
+    |w| copied(w, &[Status::Spent, Status::Unspent], Users::One, Verdict::AllSpendable),
+    |w| copied(w, &[Status::Pending, Status::Spent], Users::One, Verdict::AllSpendable),
+    |w| copied(w, &[Status::Spent, Status::Unspent], Users::Many, Verdict::AllSpendable),
     |w| copied(w, &SPENT_AND_TWICE, Users::Many, Verdict::AllSpendable),
     melted_twice,
     kept_proof_copied,
     melted_while_source_is_held,
     // Spendable twice.
-    |w| {
-        copied(
-            w,
-            &[Status::Unspent, Status::Unspent],
-            Users::One,
-            Verdict::AllButOne,
-        )
-    },
-    |w| {
-        copied(
-            w,
-            &[Status::Unspent, Status::Pending],
-            Users::Many,
-            Verdict::AllButOne,
-        )
-    },
+    |w| copied(w, &[Status::Unspent, Status::Unspent], Users::One, Verdict::AllButOne),
+    |w| copied(w, &[Status::Unspent, Status::Pending], Users::Many, Verdict::AllButOne),
     |w| copied(w, &[Status::Unspent; 3], Users::Many, Verdict::AllButOne),
     |w| twice_in_one(w, Status::Unspent),
     |w| twice_in_one(w, Status::Pending),
     larger_copy,
     twice_in_one_melted,
     // Of several users, no money counted twice.
-    |w| {
-        copied(
-            w,
-            &[Status::Spent, Status::Spent],
-            Users::Many,
-            Verdict::CrossUser,
-        )
-    },
-    |w| {
-        copied(
-            w,
-            &[Status::Failed, Status::Unspent],
-            Users::Many,
-            Verdict::CrossUser,
-        )
-    },
+    |w| copied(w, &[Status::Spent, Status::Spent], Users::Many, Verdict::CrossUser),
+    |w| copied(w, &[Status::Failed, Status::Unspent], Users::Many, Verdict::CrossUser),
     // Benign.
-    |w| {
-        copied(
-            w,
-            &[Status::Spent, Status::Spent],
-            Users::One,
-            Verdict::Benign,
-        )
-    },
-    |w| {
-        copied(
-            w,
-            &[Status::Failed, Status::Failed],
-            Users::One,
-            Verdict::Benign,
-        )
-    },
-    |w| {
-        copied(
-            w,
-            &[Status::Unspent, Status::Failed],
-            Users::One,
-            Verdict::Benign,
-        )
-    },
+    |w| copied(w, &[Status::Spent, Status::Spent], Users::One, Verdict::Benign),
+    |w| copied(w, &[Status::Failed, Status::Failed], Users::One, Verdict::Benign),
+    |w| copied(w, &[Status::Unspent, Status::Failed], Users::One, Verdict::Benign),
     |w| twice_in_one(w, Status::Spent),
     spendable_and_unknown,
     not_utf8,
@@ -171,11 +101,7 @@ fn copied(workshop: &mut Workshop, statuses: &[Status], owners: Users, verdict: 
         .map(|(&status, owner)| holding(workshop, owner, status, &proof))
         .collect();
     let holders: Vec<usize> = (0..tokens.len()).collect();
-    let spendable: i64 = statuses
-        .iter()
-        .filter(|s| s.is_spendable())
-        .map(|_| proof.counted)
-        .sum();
+    let spendable: i64 = statuses.iter().filter(|s| s.is_spendable()).map(|_| proof.counted).sum();
     let story = Story::of(tokens);
     match verdict {
         Verdict::AllSpendable => story.double_count(spendable, &holders),
@@ -243,11 +169,7 @@ fn twice_in_one(workshop: &mut Workshop, status: Status) -> Story {
 fn larger_copy(workshop: &mut Workshop) -> Story {
     let owners = users(workshop, 2, Users::Many);
     let small = workshop.proof_of(16);
-    let large = Proof {
-        amount: Datum::Int64(64),
-        counted: 64,
-        ..small.clone()
-    };
+    let large = Proof { amount: Datum::Int64(64), counted: 64, ..small.clone() };
     let first = holding(workshop, owners[0], Status::Unspent, &small);
     let second = holding(workshop, owners[1], Status::Pending, &large);
     Story::of(vec![first, second]).double_count(16, &[0, 1])
@@ -278,15 +200,9 @@ fn spendable_and_unknown(workshop: &mut Workshop) -> Story {
 /// A secret that is no UTF-8 is compared by its bytes.
 fn not_utf8(workshop: &mut Workshop) -> Story {
     let user = workshop.any_user();
-    let mut secret = workshop
-        .random
-        .bytes::<16>()
-        .map(|byte| byte | 0x80)
-        .to_vec();
+    let mut secret = workshop.random.bytes::<16>().map(|byte| byte | 0x80).to_vec();
     secret.push(0xff);
-    let proof = workshop
-        .proof()
-        .with_secret(Secret::Odd(Datum::owned(secret)));
+    let proof = workshop.proof().with_secret(Secret::Odd(Datum::owned(secret)));
     let first = holding(workshop, user, Status::Spent, &proof);
     let second = holding(workshop, user, Status::Spent, &proof);
     Story::of(vec![first, second]).share(DuplicateClass::BenignCopy, &[0, 1])
@@ -308,9 +224,7 @@ fn upper_case_secret(workshop: &mut Workshop) -> Story {
     let upper = lower.to_uppercase();
     let mut tokens = Vec::new();
     for text in [lower, upper] {
-        let proof = workshop
-            .proof()
-            .with_secret(Secret::Odd(Datum::owned(text)));
+        let proof = workshop.proof().with_secret(Secret::Odd(Datum::owned(text)));
         tokens.push(holding(workshop, user, Status::Unspent, &proof));
     }
     Story::of(tokens)
@@ -318,10 +232,8 @@ fn upper_case_secret(workshop: &mut Workshop) -> Story {
 
 fn same_transaction_id(workshop: &mut Workshop, count: usize, owners: Users) -> Story {
     let owners = users(workshop, count, owners);
-    let tokens = owners
-        .into_iter()
-        .map(|owner| held_by(workshop, owner, Status::Unspent))
-        .collect();
+    let tokens =
+        owners.into_iter().map(|owner| held_by(workshop, owner, Status::Unspent)).collect();
     let holders: Vec<usize> = (0..count).collect();
     Story::of(tokens).share_transaction_id(&holders)
 }
@@ -335,11 +247,8 @@ fn same_number_as_transaction_id(workshop: &mut Workshop) -> Story {
 /// The same number in two types, and as text: three ids.
 fn other_type_of_transaction_id(workshop: &mut Workshop) -> Story {
     let number = workshop.number();
-    let ids = [
-        Datum::Int32(number),
-        Datum::Int64(i64::from(number)),
-        Datum::owned(number.to_string()),
-    ];
+    let ids =
+        [Datum::Int32(number), Datum::Int64(i64::from(number)), Datum::owned(number.to_string())];
     let mut tokens = Vec::new();
     for id in ids {
         let mut token = held(workshop);

@@ -49,20 +49,10 @@ pub(super) const CASES: &[Case] = &[
     |w| single(w, |token| token.set_metadata("source", Datum::Int32(3))),
     // Fields twice.
     |w| doubled(w, &[("status", Datum::text("spent"))]),
-    |w| {
-        doubled(
-            w,
-            &[("status", Datum::text("unspent")), ("status", Datum::Null)],
-        )
-    },
+    |w| doubled(w, &[("status", Datum::text("unspent")), ("status", Datum::Null)]),
     |w| doubled(w, &[("spent_at", A_DATE)]),
     |w| doubled(w, &[("updatedAt", A_DATE)]),
-    |w| {
-        doubled(
-            w,
-            &[("updatedAt", A_DATE), ("status", Datum::text("melted"))],
-        )
-    },
+    |w| doubled(w, &[("updatedAt", A_DATE), ("status", Datum::text("melted"))]),
     harmless_doubles,
 ];
 
@@ -149,10 +139,7 @@ fn harmless_doubles(workshop: &mut Workshop) -> Story {
             ("npub", Datum::Int32(0)),
             ("wallet_id", Datum::Null),
             ("transaction_id", Datum::text("not read either")),
-            (
-                "note",
-                Datum::Fields(vec![("status", Datum::Null), ("status", Datum::Null)]),
-            ),
+            ("note", Datum::Fields(vec![("status", Datum::Null), ("status", Datum::Null)])),
         ]);
     })
 }

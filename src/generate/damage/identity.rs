@@ -19,15 +19,7 @@ pub(super) const CASES: &[Case] = &[
     |w| malformed(w, |w| encoded::<Bech32m>(w, NPUB)),
     |w| malformed(w, mixed_case),
     |w| malformed(w, |w| [w.valid_npub(), b" ".to_vec()].concat()),
-    |w| {
-        malformed(w, |w| {
-            [
-                b"npub1\xff\xfe".to_vec(),
-                w.serial().to_string().into_bytes(),
-            ]
-            .concat()
-        })
-    },
+    |w| malformed(w, |w| [b"npub1\xff\xfe".to_vec(), w.serial().to_string().into_bytes()].concat()),
     melt_of_malformed,
     // A valid checksum over another length is well-formed by the definition.
     |w| {
@@ -44,27 +36,9 @@ pub(super) const CASES: &[Case] = &[
     // No wallet.
     |w| orphan(w, |_, _| Datum::Absent, Orphan::MissingWalletId),
     |w| orphan(w, |_, _| Datum::Null, Orphan::MissingWalletId),
-    |w| {
-        orphan(
-            w,
-            |w, _| Datum::ObjectId(w.object_id(w.now_ms)),
-            Orphan::DanglingWalletId,
-        )
-    },
-    |w| {
-        orphan(
-            w,
-            |w, _| Datum::owned(w.serial().to_string()),
-            Orphan::DanglingWalletId,
-        )
-    },
-    |w| {
-        orphan(
-            w,
-            |_, token| as_text(&token.wallet_id),
-            Orphan::DanglingWalletId,
-        )
-    },
+    |w| orphan(w, |w, _| Datum::ObjectId(w.object_id(w.now_ms)), Orphan::DanglingWalletId),
+    |w| orphan(w, |w, _| Datum::owned(w.serial().to_string()), Orphan::DanglingWalletId),
+    |w| orphan(w, |_, token| as_text(&token.wallet_id), Orphan::DanglingWalletId),
     orphaned_melt,
     wallet_of_another_number_type,
     // Another's wallet.
@@ -97,15 +71,11 @@ fn bad_checksum(workshop: &mut Workshop) -> Vec<u8> {
 
 fn encoded<C: bech32::Checksum>(workshop: &mut Workshop, prefix: Hrp) -> Vec<u8> {
     let key: [u8; 32] = workshop.random.bytes();
-    bech32::encode::<C>(prefix, &key)
-        .unwrap_or_default()
-        .into_bytes()
+    bech32::encode::<C>(prefix, &key).unwrap_or_default().into_bytes()
 }
 
 fn encoded_key(key: &[u8]) -> Vec<u8> {
-    bech32::encode::<Bech32>(NPUB, key)
-        .unwrap_or_default()
-        .into_bytes()
+    bech32::encode::<Bech32>(NPUB, key).unwrap_or_default().into_bytes()
 }
 
 /// A new user whose `npub` is malformed, with two documents: two findings, one user.
@@ -126,10 +96,7 @@ fn melt_of_malformed(workshop: &mut Workshop) -> Story {
     let name = format!("ledger \"user\"\n{}", workshop.serial());
     let user = workshop.user_with_npub(name);
     let mut story = melt(workshop, user, Status::Unspent);
-    story
-        .tokens
-        .iter_mut()
-        .for_each(|token| token.mark(FindingCode::MalformedNpub));
+    story.tokens.iter_mut().for_each(|token| token.mark(FindingCode::MalformedNpub));
     story
 }
 
@@ -151,10 +118,7 @@ fn nobodys(workshop: &mut Workshop, npub: &Datum) -> Story {
 fn nobodys_melt(workshop: &mut Workshop) -> Story {
     let user = workshop.any_user();
     let mut story = melt(workshop, user, Status::Unspent);
-    story
-        .tokens
-        .iter_mut()
-        .for_each(|token| make_nobodys(token, &Datum::Absent));
+    story.tokens.iter_mut().for_each(|token| make_nobodys(token, &Datum::Absent));
     story
 }
 

@@ -58,13 +58,7 @@ pub(super) const CASES: &[Case] = &[
     change_of_another_user,
     // Melted and unspent, but not to be written.
     |w| doubled(w, Status::Unspent, ("status", Datum::text("spent"))),
-    |w| {
-        doubled(
-            w,
-            Status::Unspent,
-            ("spent_at", Datum::Date(1_740_000_000_000)),
-        )
-    },
+    |w| doubled(w, Status::Unspent, ("spent_at", Datum::Date(1_740_000_000_000))),
     |w| doubled(w, Status::Unspent, ("updatedAt", Datum::Null)),
     |w| doubled(w, Status::Spent, ("status", Datum::text("unspent"))),
     // Repaired in other shapes.

@@ -31,9 +31,7 @@ pub(super) const CASES: &[Case] = &[
     |w| odd(w, |_, token| token.extra.push(("", Datum::Boolean(false)))),
     |w| {
         odd(w, |_, token| {
-            token
-                .extra
-                .push(("memo", Datum::owned(b"\xff\xfe\x00\x80".to_vec())));
+            token.extra.push(("memo", Datum::owned(b"\xff\xfe\x00\x80".to_vec())));
         })
     },
     |w| odd(w, |_, token| token.extra.push(("deep", nested(40)))),
@@ -76,11 +74,8 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 const DOLLARS: [(&str, Datum); 2] = [("$inc", Datum::Int32(1)), ("$where", Datum::Null)];
-const DLEQ: [(&str, Datum); 3] = [
-    ("e", Datum::Int64(1)),
-    ("s", Datum::Int64(2)),
-    ("r", Datum::Double(0.5)),
-];
+const DLEQ: [(&str, Datum); 3] =
+    [("e", Datum::Int64(1)), ("s", Datum::Int64(2)), ("r", Datum::Double(0.5))];
 
 /// A document that was melted wrongly, so the oddity has to survive its repair.
 fn odd(workshop: &mut Workshop, change: fn(&mut Workshop, &mut Token)) -> Story {
@@ -111,12 +106,7 @@ fn msat_wallet(workshop: &mut Workshop) -> Story {
 /// A wallet whose `_id` is text, and a document in it.
 fn wallet_with_text_id(workshop: &mut Workshop) -> Story {
     let id = Datum::owned(format!("wallet-{}", workshop.number()));
-    in_new_wallet(
-        workshop,
-        Some(id),
-        Datum::text("https://named.example.org"),
-        "sat",
-    )
+    in_new_wallet(workshop, Some(id), Datum::text("https://named.example.org"), "sat")
 }
 
 fn in_new_wallet(workshop: &mut Workshop, id: Option<Datum>, mint_url: Datum, unit: &str) -> Story {
