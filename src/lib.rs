@@ -1,11 +1,15 @@
 //! `remelt` repairs Cashu token ledgers in MongoDB offline and replays the repair.
 
 pub mod analysis;
+pub mod copy;
+pub mod diff;
 pub mod document;
 pub mod generate;
 pub mod model;
 pub mod plan;
 pub mod progress;
 pub mod publish;
+pub mod scratch;
 pub mod sealed;
 pub mod snapshot;
+pub mod verify;

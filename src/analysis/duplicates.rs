@@ -5,8 +5,8 @@
 //! compared (by SHA-256), so that what is reported is exact whatever the fingerprints did.
 
 use super::AnalyzeError;
-use super::partition::{PARTITIONS, Partitions, Record};
-use super::sorter::{Row, SortedRows, Sorter};
+use crate::scratch::{PARTITIONS, Partitions, Record};
+use crate::scratch::{Row, SortedRows, Sorter};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -85,7 +85,7 @@ fn candidate_key(kind: Kind, record: &Record<CANDIDATE_BYTES>) -> [u8; 13] {
 
 /// Marks document `ordinal` for the second look as a melt without its change.
 pub(super) fn propose_melt(candidates: &mut Sorter, ordinal: u64) -> Result<(), AnalyzeError> {
-    candidates.push(&candidate_key(Kind::Melt, &record(0, ordinal)), &[])
+    Ok(candidates.push(&candidate_key(Kind::Melt, &record(0, ordinal)), &[])?)
 }
 
 /// One value to look at again.

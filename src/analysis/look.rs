@@ -7,11 +7,11 @@ use super::pass::{documents, located};
 use super::positions::push_finding;
 use super::reports::{self, FindingRow, Holder};
 use super::scan::{Stores, flush_rows};
-use super::sorter::{Row, RowBatch, SortedRows, Sorter};
 use super::token::{Proof, Token};
 use super::{AnalyzeOptions, FindingTotals};
 use crate::document::Value;
 use crate::model::{FindingCode, Sha256Hash};
+use crate::scratch::{Row, RowBatch, ScratchError, SortedRows, Sorter};
 use crate::snapshot::input::Chunk;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -293,7 +293,7 @@ pub(super) fn judge_secrets(
     mut sorted: SortedRows,
     stores: &Stores,
 ) -> Result<(FindingTotals, FindingTotals), AnalyzeError> {
-    let damaged = || AnalyzeError::ScratchDamaged;
+    let damaged = || ScratchError::Damaged;
     let mut reporter =
         Reporter { stores, rows: RowBatch::default(), positions: RowBatch::default() };
     let mut duplicates = FindingTotals::default();
@@ -447,7 +447,7 @@ pub(super) fn judge_transaction_ids(
 
 impl Reporter<'_> {
     fn shared_id(&mut self, first: &Row, row: &Row) -> Result<(), AnalyzeError> {
-        let damaged = || AnalyzeError::ScratchDamaged;
+        let damaged = || ScratchError::Damaged;
         let holder = Holder::decode(&row.payload).ok_or_else(damaged)?;
         let order = [ordinal_of(first).ok_or_else(damaged)?, ordinal_of(row).ok_or_else(damaged)?];
         let code = FindingCode::DuplicateTransactionId;

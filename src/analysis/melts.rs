@@ -2,11 +2,11 @@
 
 use super::AnalyzeError;
 use super::duplicates::propose_melt;
-use super::partition::{PARTITIONS, Partitions, Record};
-use super::sorter::Sorter;
 use super::token::Token;
 use crate::document::Value;
 use crate::model::TransactionType;
+use crate::scratch::Sorter;
+use crate::scratch::{PARTITIONS, Partitions, Record};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 

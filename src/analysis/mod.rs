@@ -12,13 +12,11 @@ mod findings;
 mod fingerprint;
 mod look;
 mod melts;
-mod partition;
 mod pass;
 mod positions;
 mod reports;
 mod rule;
 mod scan;
-mod sorter;
 mod token;
 mod wallets;
 
@@ -29,20 +27,17 @@ pub use rule::{
     SpentAt, repaired,
 };
 
-use crate::document::Fault;
+use crate::document::{Fault, Malformed};
 use crate::model::{FindingCode, Sha256Hash};
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::publish::PublishError;
+use crate::scratch::{Partitions, ScratchError, SortedRows, Sorter};
 use crate::snapshot::identity::{ChunkTable, root_hash};
 use crate::snapshot::input::{Chunk, Collection, Input, InputError, Place};
 use duplicates::{Candidates, Kind};
 use look::{Look, Looked, SecretTagKey};
-use partition::Partitions;
 use reports::ReportFile;
 use scan::{Shared, Stores, Worker};
-use sorter::{SortedRows, Sorter};
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use wallets::WalletTable;
@@ -107,20 +102,9 @@ pub enum AnalyzeError {
     /// More documents than are numbered.
     #[error("more than 2^40 documents in one collection, which this remelt does not number")]
     TooManyDocuments,
-    /// A row longer than 4 GiB.
-    #[error("one report row exceeds 4 GiB")]
-    RowTooLong,
-    /// A scratch file could not be used.
-    #[error("could not use a scratch file in {}: {}; set TMPDIR to a place with room", directory.display(), crate::publish::io_reason(source))]
-    Scratch {
-        /// Where.
-        directory: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// What was read back is not what was written.
-    #[error("a scratch file was damaged while it was in use; check the disk and run again")]
-    ScratchDamaged,
+    /// Scratch space could not be used.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// The output can't be written.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -135,13 +119,12 @@ pub enum AnalyzeError {
     Unreachable(String),
 }
 
-fn scratch_error(directory: &Path) -> impl Fn(io::Error) -> AnalyzeError + use<> {
-    let directory = directory.to_path_buf();
-    move |source| AnalyzeError::Scratch { directory: directory.clone(), source }
-}
-
-fn scratch_file(directory: &Path) -> Result<File, AnalyzeError> {
-    tempfile::tempfile_in(directory).map_err(scratch_error(directory))
+/// Whether `document` is a token of the rule's shape: melted and unspent.
+///
+/// # Errors
+/// [`Malformed`] when the document is broken anywhere.
+pub fn is_problematic(document: &[u8]) -> Result<bool, Malformed> {
+    Ok(rule::applies(&token::Token::parse(document, &mut Vec::new())?))
 }
 
 /// Turns a change into the bytes of the plan; runs on the workers.
@@ -524,6 +507,6 @@ impl Engine<'_> {
 
     fn take_sorted(&self, sorter: &Mutex<Sorter>) -> Result<SortedRows, AnalyzeError> {
         let mut sorter = sorter.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *sorter, self.sorter()).finish()
+        Ok(std::mem::replace(&mut *sorter, self.sorter()).finish()?)
     }
 }

@@ -3,9 +3,9 @@
 use super::AnalyzeError;
 use super::findings::is_npub_malformed;
 use super::fingerprint::FingerprintKey;
-use super::sorter::{RowBatch, Sorter};
 use super::token::Token;
 use crate::model::{FindingCode, Status};
+use crate::scratch::{RowBatch, Sorter};
 use hashbrown::HashTable;
 use std::sync::{Mutex, PoisonError};
 
@@ -191,7 +191,7 @@ impl<'a> PositionMap<'a> {
             batch.push(&entry.key, |payload| entry.position.encode(payload));
         }
         self.memory_bytes = 0;
-        self.sorter.lock().unwrap_or_else(PoisonError::into_inner).append(&batch)
+        Ok(self.sorter.lock().unwrap_or_else(PoisonError::into_inner).append(&batch)?)
     }
 }
 

@@ -6,12 +6,12 @@ use super::csv::CsvRows;
 use super::findings::Found;
 use super::positions::{Mask, Position, split_position_key};
 use super::rule::ProposedChange;
-use super::sorter::{Row, RowBatch, SortedRows, Sorter};
 use super::token::Token;
 use super::{AnalyzeError, FindingTotals};
 use crate::document::{Value, date_text, identifier_text};
 use crate::model::{FindingCode, Status};
 use crate::publish::{PublishError, at, create_private_file};
+use crate::scratch::{Row, RowBatch, ScratchError, SortedRows, Sorter};
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -226,7 +226,7 @@ pub(super) fn write_balances(
     mut deltas: Sorter,
     directory: &Path,
 ) -> Result<Users, AnalyzeError> {
-    let damaged = || AnalyzeError::ScratchDamaged;
+    let damaged = || ScratchError::Damaged;
     let mut balances = ReportFile::create(&directory.join("balances.csv"), &BALANCES_COLUMNS)?;
     let mut users = Users { by_finding: vec![0; FindingCode::ALL.len()], ..Users::default() };
     let mut user: Option<(Vec<u8>, Mask)> = None;
@@ -306,7 +306,7 @@ fn push_negative(
     let mut batch = RowBatch::default();
     let detail = format!("the user's balance at the mint is below zero: {statuses}");
     push_finding_row(&mut batch, &order, code, &holder, Some(*sum), &detail);
-    findings.append(&batch)
+    Ok(findings.append(&batch)?)
 }
 
 fn balance_row(csv: &mut CsvRows, npub: &[u8], mint: &[u8], position: &Position) {

@@ -294,12 +294,30 @@ impl Batch {
         Ok(Batch { record, bytes, starts })
     }
 
+    /// Number of changes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Whether there is no change, which no plan has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Change number `index` of the batch.
+    #[must_use]
+    pub fn change(&self, index: usize) -> Option<Change<'_>> {
+        let start = *self.starts.get(index)?;
+        let end = self.starts.get(index + 1).copied().unwrap_or(self.bytes.len());
+        // All were decoded when the batch was read.
+        Change::decode(&self.bytes[start..end]).ok()
+    }
+
     /// Its changes, in the snapshot's order.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
-        let ends = self.starts.iter().skip(1).copied().chain([self.bytes.len()]);
-        let documents = self.starts.iter().zip(ends).map(|(start, end)| &self.bytes[*start..end]);
-        // All were decoded when the batch was read.
-        documents.filter_map(|document| Change::decode(document).ok())
+        (0..self.len()).filter_map(|index| self.change(index))
     }
 }
 

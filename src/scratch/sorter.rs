@@ -3,7 +3,7 @@
 //! A row is a key and a payload, both bytes; rows come out in the order of their keys, and rows of equal
 //! keys in the order of their payloads, so the result never depends on which worker was first.
 
-use super::AnalyzeError;
+use super::{ScratchError, scratch_error, scratch_file};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::fs::File;
@@ -16,7 +16,7 @@ const RUN_BUFFER_BYTES: usize = 64 * 1024;
 const ROW_OVERHEAD_BYTES: usize = size_of::<Slot>();
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     start: usize,
     key_bytes: u32,
     row_bytes: u32,
@@ -24,7 +24,7 @@ pub(super) struct Slot {
 
 /// Collects rows; see the module.
 #[derive(Debug)]
-pub(super) struct Sorter {
+pub(crate) struct Sorter {
     scratch: PathBuf,
     memory_bytes_max: usize,
     arena: Vec<u8>,
@@ -34,7 +34,7 @@ pub(super) struct Sorter {
 
 impl Sorter {
     /// An empty sorter that holds about `memory_bytes_max` in memory; runs go to files in `scratch`.
-    pub(super) fn new(scratch: &Path, memory_bytes_max: usize) -> Sorter {
+    pub(crate) fn new(scratch: &Path, memory_bytes_max: usize) -> Sorter {
         Sorter {
             scratch: scratch.to_path_buf(),
             memory_bytes_max,
@@ -45,13 +45,13 @@ impl Sorter {
     }
 
     /// Adds a row.
-    pub(super) fn push(&mut self, key: &[u8], payload: &[u8]) -> Result<(), AnalyzeError> {
+    pub(crate) fn push(&mut self, key: &[u8], payload: &[u8]) -> Result<(), ScratchError> {
         let row_bytes = key.len() + payload.len();
         let used = self.arena.len() + self.slots.len() * ROW_OVERHEAD_BYTES;
         if used + row_bytes + ROW_OVERHEAD_BYTES > self.memory_bytes_max && !self.slots.is_empty() {
             self.spill()?;
         }
-        let too_long = |_| AnalyzeError::RowTooLong;
+        let too_long = |_| ScratchError::RowTooLong;
         self.slots.push(Slot {
             start: self.arena.len(),
             key_bytes: u32::try_from(key.len()).map_err(too_long)?,
@@ -63,7 +63,7 @@ impl Sorter {
     }
 
     /// Adds all rows of `batch`.
-    pub(super) fn append(&mut self, batch: &RowBatch) -> Result<(), AnalyzeError> {
+    pub(crate) fn append(&mut self, batch: &RowBatch) -> Result<(), ScratchError> {
         batch.rows().try_for_each(|(key, payload)| self.push(key, payload))
     }
 
@@ -72,11 +72,10 @@ impl Sorter {
         self.slots.sort_unstable_by(|a, b| split(arena, a).cmp(&split(arena, b)));
     }
 
-    fn spill(&mut self) -> Result<(), AnalyzeError> {
+    fn spill(&mut self) -> Result<(), ScratchError> {
         self.sort();
-        let error = super::scratch_error(&self.scratch);
-        let mut file =
-            BufWriter::with_capacity(RUN_BUFFER_BYTES, super::scratch_file(&self.scratch)?);
+        let error = scratch_error(&self.scratch);
+        let mut file = BufWriter::with_capacity(RUN_BUFFER_BYTES, scratch_file(&self.scratch)?);
         for slot in &self.slots {
             let row = &self.arena[slot.start..slot.start + slot.row_bytes as usize];
             file.write_all(&slot.key_bytes.to_le_bytes())
@@ -93,7 +92,7 @@ impl Sorter {
     }
 
     /// The rows in order.
-    pub(super) fn finish(mut self) -> Result<SortedRows, AnalyzeError> {
+    pub(crate) fn finish(mut self) -> Result<SortedRows, ScratchError> {
         if self.runs.is_empty() {
             self.sort();
             return Ok(SortedRows::Memory { arena: self.arena, slots: self.slots.into_iter() });
@@ -114,21 +113,21 @@ fn split<'a>(arena: &'a [u8], slot: &Slot) -> (&'a [u8], &'a [u8]) {
 
 /// A row taken out of the order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Row {
-    pub(super) key: Vec<u8>,
-    pub(super) payload: Vec<u8>,
+pub(crate) struct Row {
+    pub(crate) key: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// Rows in the order of their keys.
 #[derive(Debug)]
-pub(super) enum SortedRows {
+pub(crate) enum SortedRows {
     Memory { arena: Vec<u8>, slots: std::vec::IntoIter<Slot> },
     Disk(Box<Merge>),
 }
 
 impl SortedRows {
     /// Puts the next row into `row`; `false` at the end.
-    pub(super) fn next_into(&mut self, row: &mut Row) -> Result<bool, AnalyzeError> {
+    pub(crate) fn next_into(&mut self, row: &mut Row) -> Result<bool, ScratchError> {
         match self {
             SortedRows::Memory { arena, slots } => {
                 let Some(slot) = slots.next() else { return Ok(false) };
@@ -151,7 +150,7 @@ impl SortedRows {
 }
 
 #[derive(Debug)]
-pub(super) struct Merge {
+pub(crate) struct Merge {
     scratch: PathBuf,
     runs: Vec<BufReader<File>>,
     heap: BinaryHeap<Reverse<Head>>,
@@ -176,8 +175,8 @@ impl PartialOrd for Head {
 }
 
 impl Merge {
-    fn refill(&mut self, run: usize) -> Result<(), AnalyzeError> {
-        let error = super::scratch_error(&self.scratch);
+    fn refill(&mut self, run: usize) -> Result<(), ScratchError> {
+        let error = scratch_error(&self.scratch);
         let reader = &mut self.runs[run];
         let mut header = [0; 8];
         match reader.read(&mut header[..1]).map_err(&error)? {
@@ -196,7 +195,7 @@ impl Merge {
         Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<Row>, AnalyzeError> {
+    fn next(&mut self) -> Result<Option<Row>, ScratchError> {
         let Some(Reverse(head)) = self.heap.pop() else { return Ok(None) };
         self.refill(head.run)?;
         Ok(Some(head.row))
@@ -205,14 +204,14 @@ impl Merge {
 
 /// Rows on their way to a [`Sorter`], collected by one worker without a lock.
 #[derive(Debug, Default)]
-pub(super) struct RowBatch {
+pub(crate) struct RowBatch {
     bytes: Vec<u8>,
     lengths: Vec<(u32, u32)>,
 }
 
 impl RowBatch {
     /// Adds a row of `key` whose payload `fill` appends.
-    pub(super) fn push(&mut self, key: &[u8], fill: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn push(&mut self, key: &[u8], fill: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
         fill(&mut self.bytes);
@@ -234,17 +233,17 @@ impl RowBatch {
     }
 
     /// Whether there is no row.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lengths.is_empty()
     }
 
     /// Bytes held.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
     /// Removes all rows and keeps the memory.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.lengths.clear();
     }
