@@ -1,2 +1,9 @@
-//! The binary's shell.
-fn main() {}
+//! The binary's shell: parse, call, map to an exit code.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

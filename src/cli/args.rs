@@ -1,0 +1,315 @@
+//! The arguments of every command.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
+use remelt::model::{FindingCode, Timestamp};
+use remelt::snapshot::input::InputOptions;
+use std::path::PathBuf;
+
+/// Repairs Cashu token ledgers in MongoDB offline, and replays the repair.
+#[derive(Debug, Parser)]
+#[command(name = "remelt", version, about, max_term_width = 80, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a safety check, \
+    4 done with something left for a person.\n\nTry it without a server:\n  \
+    remelt generate /tmp/ledger --tokens 100000 --damage\n  remelt rehearse /tmp/ledger")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Print the result, or the error, as one JSON object on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress and no notes on standard error
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The whole cycle on a copy: analyze, apply, verify, roll back, compare
+    Rehearse(RehearseArgs),
+    /// Read a snapshot: findings, balances, CSV reports and a plan
+    Analyze(AnalyzeArgs),
+    /// Apply a plan to a copy of its snapshot
+    Apply(ApplyArgs),
+    /// Compare every planned token with the plan, and look for new damage
+    Verify(VerifyArgs),
+    /// Restore the original bytes of a repaired copy
+    Rollback(RollbackArgs),
+    /// Exact differences between two snapshots, by document and field
+    Diff(DiffArgs),
+    /// Write a realistic ledger with a known truth
+    Generate(GenerateArgs),
+}
+
+/// Which snapshot, and how to find the collections in it.
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotArgs {
+    /// Database to read when a dump holds several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) db: Option<String>,
+    /// Name of the tokens' collection
+    #[arg(long, value_name = "NAME", default_value = "cashu_tokens")]
+    pub(crate) tokens: String,
+    /// Name of the wallets' collection
+    #[arg(long, value_name = "NAME", default_value = "cashu_wallets")]
+    pub(crate) wallets: String,
+    /// Accept a dump without wallets; checks that need them are not made
+    #[arg(long)]
+    pub(crate) without_wallets: bool,
+    /// Most bytes that one compressed file may decompress to
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1TiB")]
+    pub(crate) inflated_bytes_max: u64,
+    /// Most decompressed bytes for each compressed one
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) inflate_ratio_max: u32,
+}
+
+impl SnapshotArgs {
+    /// As the input layer takes them.
+    pub(crate) fn input_options(&self) -> InputOptions {
+        InputOptions {
+            db: self.db.clone(),
+            tokens: self.tokens.clone(),
+            wallets: self.wallets.clone(),
+            require_wallets: !self.without_wallets,
+            inflated_bytes_max: self.inflated_bytes_max,
+            inflate_ratio_max: self.inflate_ratio_max,
+        }
+    }
+}
+
+/// Where `spent_at` comes from.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SpentAtArg {
+    /// The repair time
+    Repair,
+    /// The token's own createdAt
+    Created,
+    /// The token's own updatedAt
+    Updated,
+}
+
+impl From<SpentAtArg> for SpentAt {
+    fn from(arg: SpentAtArg) -> SpentAt {
+        match arg {
+            SpentAtArg::Repair => SpentAt::Repair,
+            SpentAtArg::Created => SpentAt::Created,
+            SpentAtArg::Updated => SpentAt::Updated,
+        }
+    }
+}
+
+/// How to analyse.
+#[derive(Debug, Args)]
+pub(crate) struct RuleArgs {
+    /// What becomes spent_at of a repaired token
+    #[arg(long, value_enum, default_value = "repair")]
+    pub(crate) spent_at: SpentAtArg,
+    /// The repair time, RFC 3339; now when not given
+    #[arg(long, value_name = "RFC3339")]
+    pub(crate) repair_time: Option<Timestamp>,
+    /// Memory for what grows with the data; the rest spills to TMPDIR
+    #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "1GiB")]
+    pub(crate) memory: u64,
+    /// Worker threads; all processors when not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  remelt rehearse dump/nctool\n  \
+    remelt rehearse nctool.archive.gz --keep /tmp/rehearsal")]
+pub(crate) struct RehearseArgs {
+    /// Snapshot directory, mongodump directory or archive, or a .bson file
+    pub(crate) snapshot: PathBuf,
+    /// Keep plan, repaired and restored copy in this new directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) rule: RuleArgs,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  remelt analyze dump/nctool plan\n  \
+    remelt analyze nctool.archive.gz plan --repair-time 2026-01-31T12:00:00Z\n  \
+    remelt analyze dump plan --fail-on double_counted,duplicate_field")]
+pub(crate) struct AnalyzeArgs {
+    /// Snapshot directory, mongodump directory or archive, or a .bson file
+    pub(crate) snapshot: PathBuf,
+    /// New directory for the plan and the reports
+    pub(crate) plan_dir: PathBuf,
+    /// Exit with 4 when one of these findings occurs (codes, or `any`)
+    #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = fail_on)]
+    pub(crate) fail_on: Vec<FailOn>,
+    #[command(flatten)]
+    pub(crate) rule: RuleArgs,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
+}
+
+/// What `--fail-on` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailOn {
+    Any,
+    Code(FindingCode),
+}
+
+/// Consent to a command that writes.
+#[derive(Debug, Args)]
+pub(crate) struct ConfirmArgs {
+    /// Really do it; without this, say what would be done and exit with 3
+    #[arg(long)]
+    pub(crate) confirm: bool,
+    /// Do not ask for the database's name to be typed (for scripts)
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    remelt apply plan --snapshot dump/nctool --out repaired --confirm")]
+pub(crate) struct ApplyArgs {
+    /// Directory with the plan
+    pub(crate) plan_dir: PathBuf,
+    /// The snapshot that the plan was made from
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) snapshot: PathBuf,
+    /// New directory for the repaired copy
+    #[arg(long, value_name = "SNAPSHOT_DIR")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) consent: ConfirmArgs,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  remelt verify plan --snapshot repaired")]
+pub(crate) struct VerifyArgs {
+    /// Directory with the plan
+    pub(crate) plan_dir: PathBuf,
+    /// The snapshot to look at
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) snapshot: PathBuf,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    remelt rollback plan --snapshot repaired --out restored --confirm")]
+pub(crate) struct RollbackArgs {
+    /// Directory with the plan
+    pub(crate) plan_dir: PathBuf,
+    /// The repaired copy
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) snapshot: PathBuf,
+    /// New directory for the restored copy
+    #[arg(long, value_name = "SNAPSHOT_DIR")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) consent: ConfirmArgs,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  remelt diff dump/nctool repaired")]
+pub(crate) struct DiffArgs {
+    /// First snapshot
+    pub(crate) first: PathBuf,
+    /// Second snapshot
+    pub(crate) second: PathBuf,
+    /// Most differences to list
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  remelt generate /tmp/ledger --tokens 100000 --damage")]
+pub(crate) struct GenerateArgs {
+    /// New directory
+    pub(crate) out_dir: PathBuf,
+    /// Number of token documents
+    #[arg(long, value_name = "N")]
+    pub(crate) tokens: u64,
+    /// Same seed, same bytes
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Every kind of damage, not only the bug
+    #[arg(long)]
+    pub(crate) damage: bool,
+}
+
+/// A size such as `512MiB`, `2GB` or a number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        _ => return Err("expected a size such as 512MiB, 1GiB or 1000000".into()),
+    };
+    let number: u64 =
+        number.parse().map_err(|_| "expected a size such as 512MiB, 1GiB or 1000000")?;
+    number.checked_mul(factor).ok_or_else(|| "larger than 2^64 bytes".into())
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes < MEMORY_BYTES_MIN {
+        return Err(format!("at least {}MiB is needed", MEMORY_BYTES_MIN >> 20));
+    }
+    Ok(bytes)
+}
+
+fn fail_on(text: &str) -> Result<FailOn, String> {
+    if text == "any" {
+        return Ok(FailOn::Any);
+    }
+    FindingCode::from_code(text).map(FailOn::Code).ok_or_else(|| {
+        let codes: Vec<&str> = FindingCode::ALL.iter().map(|code| code.as_str()).collect();
+        format!("expected any, or one of {}", codes.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_coherent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_in_both_kinds_of_units() {
+        assert_eq!(size("1GiB"), Ok(1 << 30));
+        assert_eq!(size("512m"), Ok(512 << 20));
+        assert_eq!(size("2GB"), Ok(2_000_000_000));
+        assert_eq!(size("17"), Ok(17));
+        for bad in ["", "GiB", "1.5GiB", "-1", "1XB", "99999999TiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert!(memory("1MiB").is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! What a failure means: an exit code, a word for scripts, and sentences for people.
+
+use remelt::analysis::AnalyzeError;
+use remelt::copy::CopyError;
+use remelt::diff::DiffError;
+use remelt::generate::GenerateError;
+use remelt::plan::{BuildError, PlanError};
+use remelt::publish::PublishError;
+use remelt::snapshot::SnapshotError;
+use remelt::snapshot::input::InputError;
+use remelt::verify::VerifyError;
+
+/// How a command ends (`design.md`, Exit codes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// The arguments make no sense.
+    Usage = 2,
+    /// A safety check refused.
+    Refused = 3,
+    /// Done, with something left for a person.
+    LeftOver = 4,
+}
+
+/// A refusal of the command line itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Refusal {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+/// Exit code and word of an error that came up from the core.
+pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
+    let found = error.chain().find_map(|cause| {
+        None.or_else(|| cause.downcast_ref().map(refusal))
+            .or_else(|| cause.downcast_ref().map(build))
+            .or_else(|| cause.downcast_ref().map(copy))
+            .or_else(|| cause.downcast_ref().map(plan))
+            .or_else(|| cause.downcast_ref().map(snapshot))
+            .or_else(|| cause.downcast_ref().map(input))
+            .or_else(|| cause.downcast_ref().map(verify))
+            .or_else(|| cause.downcast_ref().map(diff))
+            .or_else(|| cause.downcast_ref().map(publish))
+            .or_else(|| cause.downcast_ref().map(generate))
+    });
+    found.unwrap_or((Exit::Failed, "failed"))
+}
+
+fn refusal(error: &Refusal) -> (Exit, &'static str) {
+    (Exit::Refused, error.code)
+}
+
+fn build(error: &BuildError) -> (Exit, &'static str) {
+    match error {
+        BuildError::Analyze(error) => analyze(error),
+        BuildError::Snapshot(error) => snapshot(error),
+        BuildError::Publish(error) => publish(error),
+    }
+}
+
+fn analyze(error: &AnalyzeError) -> (Exit, &'static str) {
+    let code = match error {
+        AnalyzeError::Input(error) => return input(error),
+        AnalyzeError::Publish(error) => return publish(error),
+        AnalyzeError::Malformed { .. } | AnalyzeError::DuplicateId { .. } => "malformed_input",
+        AnalyzeError::WalletsTooLarge { .. } => "memory",
+        AnalyzeError::Interrupted(_) => "interrupted",
+        AnalyzeError::Scratch(_) => "scratch",
+        AnalyzeError::TooManyDocuments | AnalyzeError::Threads(_) => "limit",
+        AnalyzeError::Unreachable(_) => "bug",
+    };
+    (Exit::Failed, code)
+}
+
+fn snapshot(error: &SnapshotError) -> (Exit, &'static str) {
+    match error {
+        SnapshotError::Input(error) => input(error),
+        SnapshotError::Io { .. } => (Exit::Failed, "io"),
+        SnapshotError::Manifest { .. }
+        | SnapshotError::Incoherent(_)
+        | SnapshotError::Altered { .. } => (Exit::Failed, "altered_snapshot"),
+    }
+}
+
+fn input(_: &InputError) -> (Exit, &'static str) {
+    (Exit::Failed, "input")
+}
+
+fn publish(error: &PublishError) -> (Exit, &'static str) {
+    match error {
+        PublishError::Exists(_) => (Exit::Refused, "exists"),
+        PublishError::Locked(_) => (Exit::Refused, "locked"),
+        PublishError::BadName(_) => (Exit::Failed, "bad_path"),
+        PublishError::Io { .. } => (Exit::Failed, "io"),
+    }
+}
+
+fn plan(error: &PlanError) -> (Exit, &'static str) {
+    match error {
+        PlanError::Io { .. } => (Exit::Failed, "io"),
+        PlanError::NoPlan(_) => (Exit::Failed, "no_plan"),
+        PlanError::Sealed { .. }
+        | PlanError::Incoherent { .. }
+        | PlanError::BatchAltered { .. }
+        | PlanError::Change { .. } => (Exit::Refused, "altered_plan"),
+    }
+}
+
+fn copy(error: &CopyError) -> (Exit, &'static str) {
+    match error {
+        CopyError::Snapshot(error) => snapshot(error),
+        CopyError::Plan(error) => plan(error),
+        CopyError::Publish(error) => publish(error),
+        CopyError::Drifted { .. } => (Exit::Refused, "drift"),
+        CopyError::OtherSnapshot { .. } => (Exit::Refused, "other_snapshot"),
+        CopyError::WithoutSecrets => (Exit::Refused, "without_secrets"),
+        CopyError::Malformed(_) => (Exit::Failed, "malformed_input"),
+        CopyError::DatabaseName => (Exit::Failed, "bad_path"),
+        CopyError::Interrupted(_) => (Exit::Failed, "interrupted"),
+    }
+}
+
+fn verify(error: &VerifyError) -> (Exit, &'static str) {
+    match error {
+        VerifyError::Plan(error) => plan(error),
+        VerifyError::Input(error) => input(error),
+        VerifyError::Malformed { .. } => (Exit::Failed, "malformed_input"),
+        VerifyError::Scratch(_) => (Exit::Failed, "scratch"),
+        VerifyError::Interrupted(_) => (Exit::Failed, "interrupted"),
+    }
+}
+
+fn diff(error: &DiffError) -> (Exit, &'static str) {
+    match error {
+        DiffError::Input(error) => input(error),
+        DiffError::Malformed { .. } => (Exit::Failed, "malformed_input"),
+        DiffError::Scratch(_) => (Exit::Failed, "scratch"),
+        DiffError::Interrupted(_) => (Exit::Failed, "interrupted"),
+    }
+}
+
+fn generate(error: &GenerateError) -> (Exit, &'static str) {
+    match error {
+        GenerateError::NotEmpty(_) => (Exit::Refused, "exists"),
+        _ => (Exit::Failed, "io"),
+    }
+}
+
+/// Splits a message into what happened and what to do next: the core's errors say both, in this order,
+/// with a semicolon between them.
+pub(crate) fn split_hint(message: &str) -> (&str, &str) {
+    message.split_once("; ").unwrap_or((message, ""))
+}
+
+/// `text` with the user information of every URI in it removed.
+pub(crate) fn without_credentials(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        safe.push_str(before);
+        let end = after.find(|c: char| c.is_whitespace()).unwrap_or(after.len());
+        rest = match after[..end].rfind('@') {
+            Some(sign) => {
+                safe.push_str("***");
+                &after[sign..]
+            }
+            None => after,
+        };
+    }
+    safe + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_uris_are_removed() {
+        for (text, safe) in [
+            ("mongodb://u:p@h/db", "mongodb://***@h/db"),
+            ("'mongodb+srv://u:p@ss@h' and http://x/y", "'mongodb+srv://***@h' and http://x/y"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(without_credentials(text), safe);
+        }
+    }
+}

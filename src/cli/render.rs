@@ -1,0 +1,331 @@
+//! Results as text for people: 80 columns, readable without colour.
+
+use super::rehearse::RehearseReport;
+use remelt::diff::DiffReport;
+use remelt::generate::GenerateStats;
+use remelt::model::FindingCode;
+use remelt::plan::{AnalyzeReport, JsonAmount};
+use remelt::verify::VerifyReport;
+use serde_json::Value;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+// Writing to a String can't fail, so the results of `writeln!` are not looked at here.
+macro_rules! line {
+    ($text:expr) => { { let _ = writeln!($text); } };
+    ($text:expr, $($args:tt)*) => { { let _ = writeln!($text, $($args)*); } };
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn number(number: i128) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the largest binary unit that leaves a number above 1, with one decimal.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut unit = 0;
+    let mut whole = count;
+    let mut tenths = 0;
+    while whole >= 1024 && unit + 1 < UNITS.len() {
+        tenths = whole % 1024 * 10 / 1024;
+        whole /= 1024;
+        unit += 1;
+    }
+    if unit == 0 { format!("{whole} B") } else { format!("{whole}.{tenths} {}", UNITS[unit]) }
+}
+
+fn seconds(elapsed: Duration) -> String {
+    format!("{}.{:02} s", elapsed.as_secs(), elapsed.subsec_millis() / 10)
+}
+
+/// `1 token`, `2 tokens`.
+fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", number(count.into()), if count == 1 { "" } else { "s" })
+}
+
+fn count_in(finding: &Value) -> Option<u64> {
+    finding["count"].as_u64()
+}
+
+fn amount_in(finding: &Value) -> Option<i128> {
+    let amount = finding.get("amount")?;
+    serde_json::from_value::<JsonAmount>(amount.clone()).ok().map(|amount| amount.0)
+}
+
+/// The findings as a table, those that occur first in the order of reports.
+fn findings_table(report: &AnalyzeReport) -> String {
+    let mut text = String::new();
+    line!(
+        text,
+        "{:<9} {:<26} {:>10} {:>10} {:>20}",
+        "severity",
+        "finding",
+        "count",
+        "users",
+        "amount"
+    );
+    let mut none = Vec::new();
+    for code in FindingCode::ALL {
+        let finding = &report.findings[code.as_str()];
+        match count_in(finding) {
+            Some(0) => none.push(code.as_str()),
+            None => line!(text, "{:<9} {:<26} {:>10}", code.severity().as_str(), code, "unknown"),
+            Some(count) => {
+                let users = finding["affectedUsers"].as_u64().unwrap_or(0);
+                let amount = amount_in(finding).map(number).unwrap_or_default();
+                line!(
+                    text,
+                    "{:<9} {:<26} {:>10} {:>10} {:>20}",
+                    code.severity().as_str(),
+                    code,
+                    number(count.into()),
+                    number(users.into()),
+                    amount
+                );
+                classes(&mut text, finding);
+            }
+        }
+    }
+    if !none.is_empty() {
+        line!(text);
+        wrapped(&mut text, "none of:", &none);
+    }
+    text
+}
+
+fn classes(text: &mut String, finding: &Value) {
+    let Some(classes) = finding["classes"].as_object() else { return };
+    for (class, count) in classes {
+        match count.as_u64() {
+            Some(0) => {}
+            Some(count) => line!(text, "{:<9}   {:<24} {:>10}", "", class, number(count.into())),
+            None => line!(text, "{:<9}   {:<24} {:>10}", "", class, "unknown"),
+        }
+    }
+}
+
+/// `head` and `words` with commas, in lines of at most 78 columns.
+fn wrapped(text: &mut String, head: &str, words: &[&str]) {
+    let mut row = head.to_owned();
+    for (i, word) in words.iter().enumerate() {
+        let end = if i + 1 < words.len() { "," } else { "" };
+        if row.len() + 2 + word.len() > 78 {
+            line!(text, "{row}");
+            row = " ".repeat(head.len());
+        }
+        let _ = write!(row, " {word}{end}");
+    }
+    line!(text, "{row}");
+}
+
+fn score(score: f64) -> String {
+    format!("{score:.3}")
+}
+
+/// `analyze`.
+pub(crate) fn analyze(report: &AnalyzeReport) -> String {
+    let mut text = String::new();
+    let stats = &report.stats;
+    line!(text, "Snapshot   {}", report.snapshot.sha256);
+    line!(
+        text,
+        "           {}, {}, {}, {}",
+        counted(stats.total_tokens, "token"),
+        counted(stats.total_wallets, "wallet"),
+        counted(stats.total_users, "user"),
+        bytes(report.snapshot.bytes)
+    );
+    line!(text, "           {}", consistency(report.snapshot.consistency));
+    line!(
+        text,
+        "Melted     {}: {} unspent (the bug), {} spent; health score {}",
+        number(stats.total_melted_tokens.into()),
+        number(stats.problematic_tokens.into()),
+        number(stats.spent_melted_tokens.into()),
+        score(report.health_score)
+    );
+    line!(text);
+    text += &findings_table(report);
+    line!(text);
+    text += &impact(report);
+    line!(text, "Plan       {}", report.plan.sha256);
+    line!(
+        text,
+        "           {} in {}, repair time {}",
+        counted(report.plan.changes, "change"),
+        if report.plan.batches == 1 {
+            "1 batch".into()
+        } else {
+            format!("{} batches", number(report.plan.batches.into()))
+        },
+        report.plan.repair_time
+    );
+    line!(text, "           {}", report.plan.path);
+    line!(text, "Reports    {}", Path::new(&report.plan.path).join("reports").display());
+    line!(text);
+    line!(text, "Next: look at reports/findings.csv and reports/balance_deltas.csv, then");
+    line!(text, "  remelt apply {} --snapshot SNAPSHOT --out COPY --confirm", report.plan.path);
+    text
+}
+
+fn consistency(word: &str) -> &'static str {
+    match word {
+        "snapshot" => "all documents of one point in time",
+        "none" => "NOT CONSISTENT: exported while others wrote, with --consistency none",
+        _ => "made by another program: nothing is known of its consistency",
+    }
+}
+
+fn impact(report: &AnalyzeReport) -> String {
+    let mut text = String::new();
+    let impact = &report.impact;
+    line!(
+        text,
+        "Repair     {} of {} become spent; balances fall by {} in all",
+        counted(impact.tokens_to_migrate, "token"),
+        counted(impact.affected_users, "user"),
+        number(impact.total_amount_affected.0)
+    );
+    for (reason, count) in &report.not_changed {
+        let count = count.as_u64().unwrap_or(0);
+        line!(text, "           {} left as they are: {reason}", counted(count, "token"));
+    }
+    text
+}
+
+/// `verify`.
+pub(crate) fn verify(report: &VerifyReport) -> String {
+    let mut text = String::new();
+    line!(text, "Plan       {}", report.plan_sha256);
+    line!(text, "Checked    {}", counted(report.checked, "token"));
+    for (what, count) in [
+        ("as planned", report.as_planned),
+        ("as before the repair", report.as_before),
+        ("neither (drifted)", report.drifted),
+        ("missing", report.missing),
+        ("melted and unspent, not in the plan", report.new_problematic_tokens),
+    ] {
+        line!(text, "           {:>12}  {what}", number(count.into()));
+    }
+    line!(text, "Result     {}", if report.ok { "ok" } else { "NOT as planned" });
+    text
+}
+
+/// `rehearse`.
+pub(crate) fn rehearse(report: &RehearseReport, snapshot: &Path, keep: Option<&Path>) -> String {
+    let mut text = String::new();
+    let stats = &report.analyze.stats;
+    line!(text, "Rehearsal of {}: the whole repair on a copy", snapshot.display());
+    line!(text);
+    let verification = &report.verification;
+    let sound = if verification.ok { "all as planned, nothing new" } else { "NOT as planned" };
+    let steps = [
+        (
+            "analyze",
+            format!(
+                "{}, {}",
+                counted(stats.total_tokens, "token"),
+                bytes(report.analyze.snapshot.bytes)
+            ),
+        ),
+        ("apply", format!("{} repaired in a copy", counted(report.applied, "token"))),
+        ("verify", format!("{} checked: {sound}", counted(verification.checked, "token"))),
+        ("roll back", format!("{} restored", counted(report.rolled_back, "token"))),
+    ];
+    for ((step, what), time) in steps.iter().zip(report.times) {
+        line!(text, "  {step:<11} {what:<52} {:>10}", seconds(time));
+    }
+    let verdict = if report.identical { "identical, byte for byte" } else { "DIFFERENT" };
+    line!(text, "  {:<11} {verdict}", "compare");
+    line!(text, "              before {}", report.sha256_before);
+    line!(text, "              after  {}", report.sha256_after);
+    line!(text);
+    text += &findings_table(&report.analyze);
+    line!(text);
+    text += &impact(&report.analyze);
+    line!(text, "Plan       {}", report.analyze.plan.sha256);
+    match keep {
+        Some(keep) => {
+            line!(text, "Kept       {} (plan, repaired, restored)", keep.display());
+        }
+        None => {
+            line!(text, "Nothing was kept; --keep DIR keeps the plan, the reports and the copies.")
+        }
+    }
+    text
+}
+
+/// `diff`.
+pub(crate) fn diff(report: &DiffReport) -> String {
+    let mut text = String::new();
+    line!(text, "First      {}", report.sha256_first);
+    line!(text, "Second     {}", report.sha256_second);
+    if report.identical {
+        line!(text, "Result     identical: {}", counted(report.unchanged, "document"));
+        return text;
+    }
+    line!(
+        text,
+        "Result     {} unchanged, {} changed, {} only in the first, {} only in the second",
+        number(report.unchanged.into()),
+        number(report.changed.into()),
+        number(report.only_in_first.into()),
+        number(report.only_in_second.into())
+    );
+    if report.changed + report.only_in_first + report.only_in_second == 0 {
+        line!(text, "           the same documents in another order");
+    }
+    for difference in &report.differences {
+        line!(text);
+        line!(text, "{} {} ({})", difference.collection, difference.id, difference.kind);
+        for field in &difference.fields {
+            line!(text, "  {:<12} {} -> {}", field.name, field.before, field.after);
+        }
+    }
+    if report.truncated {
+        line!(text);
+        line!(text, "More differences are not listed; raise --limit.");
+    }
+    text
+}
+
+/// `generate`.
+pub(crate) fn generate(path: &Path, stats: &GenerateStats) -> String {
+    let mut text = String::new();
+    line!(
+        text,
+        "Wrote {}, {}, {} ({}) to {}",
+        counted(stats.tokens, "token"),
+        counted(stats.wallets, "wallet"),
+        counted(stats.users, "user"),
+        bytes(stats.tokens_bytes + stats.wallets_bytes),
+        path.display()
+    );
+    line!(text, "The truth about it is in {}", path.join("truth.json").display());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_bytes_have_a_unit() {
+        assert_eq!(number(0), "0");
+        assert_eq!(number(-1_234_567), "-1,234,567");
+        assert_eq!(number(100), "100");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+    }
+}

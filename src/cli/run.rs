@@ -1,0 +1,76 @@
+//! What several commands need: the version, the clock, randomness, and opened inputs.
+
+use super::args::{RuleArgs, SnapshotArgs};
+use super::failure::Refusal;
+use super::output::Output;
+use anyhow::Context;
+use remelt::analysis::{AnalyzeOptions, FingerprintKey, RuleOptions};
+use remelt::model::Timestamp;
+use remelt::plan::BuildOptions;
+use remelt::snapshot::Snapshot;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Program and version, as artefacts name them.
+pub(crate) const TOOL: &str = concat!("remelt ", env!("CARGO_PKG_VERSION"));
+
+/// The time now.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Options of an analysis, with now as the repair time unless one was given.
+pub(crate) fn build_options(rule: &RuleArgs) -> BuildOptions {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    BuildOptions {
+        analyze: AnalyzeOptions {
+            rule: RuleOptions {
+                spent_at: rule.spent_at.into(),
+                repair_time: rule.repair_time.unwrap_or_else(now),
+            },
+            memory_bytes: rule.memory,
+            threads: rule.threads.map_or(cores, usize::from),
+            fingerprint_key: fingerprint_key(),
+        },
+        tool: TOOL.to_owned(),
+    }
+}
+
+/// A key that who wrote the ledger can't know: the standard library's hash keys come from the system's
+/// randomness.
+fn fingerprint_key() -> FingerprintKey {
+    let half = || RandomState::new().hash_one(now().0).to_le_bytes();
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&half());
+    key[8..].copy_from_slice(&half());
+    FingerprintKey(key)
+}
+
+/// Opens a snapshot and says what was skipped in it.
+pub(crate) fn open_snapshot(
+    path: &Path,
+    args: &SnapshotArgs,
+    output: Output,
+) -> anyhow::Result<Snapshot> {
+    let snapshot = Snapshot::open(path, &args.input_options())?;
+    snapshot.input.notes.iter().for_each(|note| output.note(note));
+    Ok(snapshot)
+}
+
+/// Refuses an output directory inside a plan or snapshot that is read.
+pub(crate) fn refuse_inside(out: &Path, read: &Path, what: &str) -> anyhow::Result<()> {
+    let read = std::fs::canonicalize(read).context("could not find the input")?;
+    let absolute = std::path::absolute(out)?;
+    let known = absolute.ancestors().find_map(|a| std::fs::canonicalize(a).ok());
+    if read.is_dir() && known.is_some_and(|known| known.starts_with(&read)) {
+        let message = format!(
+            "{} lies inside the {what} {}, which is never written to; choose a place outside",
+            out.display(),
+            read.display()
+        );
+        return Err(Refusal { code: "inside_input", message }.into());
+    }
+    Ok(())
+}
