@@ -146,8 +146,9 @@ fn diff(error: &DiffError) -> (Exit, &'static str) {
 
 fn generate(error: &GenerateError) -> (Exit, &'static str) {
     match error {
-        GenerateError::NotEmpty(_) => (Exit::Refused, "exists"),
-        _ => (Exit::Failed, "io"),
+        GenerateError::Publish(error) => publish(error),
+        GenerateError::Interrupted(_) => (Exit::Failed, "interrupted"),
+        GenerateError::Io { .. } => (Exit::Failed, "io"),
     }
 }
 

@@ -8,6 +8,7 @@ use super::render;
 use remelt::generate::{GenerateOptions, generate};
 use remelt::progress::Unit;
 use serde_json::json;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 pub(crate) fn run(args: &GenerateArgs, output: &Output) -> anyhow::Result<Exit> {
@@ -19,6 +20,7 @@ pub(crate) fn run(args: &GenerateArgs, output: &Output) -> anyhow::Result<Exit> 
         generate(&args.out_dir, &options, &mut |written| {
             progress.advance(written.saturating_sub(seen));
             seen = written;
+            if progress.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     })?;
     let result = json!({

@@ -259,7 +259,7 @@ pub(crate) fn rehearse(report: &RehearseReport, snapshot: &Path, keep: Option<&P
             line!(text, "Kept       {} (plan, repaired, restored)", keep.display());
         }
         None => {
-            line!(text, "Nothing was kept; --keep DIR keeps the plan, the reports and the copies.")
+            line!(text, "Nothing was kept; --keep DIR keeps the plan, the reports and the copies.");
         }
     }
     text

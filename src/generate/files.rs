@@ -3,9 +3,11 @@
 //! Every file is written under a temporary name in its own directory, flushed to the disk and renamed;
 //! the truth comes last, so a directory that has one is whole.
 
-use super::ledger::{Sink, Sinks, write_ledger};
+use super::ledger::{OnTokens, Sink, Sinks, write_ledger};
 use super::{GenerateOptions, GenerateStats};
-use std::fs::{self, DirBuilder, File};
+use crate::progress::Interrupted;
+use crate::publish::{PublishError, StagedDirectory, io_reason};
+use std::fs::{DirBuilder, File};
 use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -39,12 +41,14 @@ const WALLETS_INDEXES: [(&str, &[&str], bool); 2] =
 /// Why no ledger was written.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
-    /// The directory holds something already.
-    #[error("{path} is not empty; name a directory that is new or empty", path = .0.display())]
-    NotEmpty(PathBuf),
+    /// The directory can't be made or published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The user asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// A file or directory could not be made or written.
-    #[error("could not {action} {path}: {error}; check the path, its permissions and the free space, \
-             then remove what was left in the directory and generate again", path = .path.display())]
+    #[error("could not {action} {path}: {reason}; check the path and the free space and generate again", path = .path.display(), reason = io_reason(.error))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -64,16 +68,26 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Genera
 /// Writes a ledger and the truth about it to `out_dir`, which is made unless it is there and empty.
 ///
 /// `on_tokens` is told now and then how many token documents are written so far, and at the end how
-/// many there are.
+/// many there are; it says whether to go on.
 ///
 /// # Errors
-/// [`GenerateError`]; whatever was published by then stays, without a `truth.json`.
+/// [`GenerateError`]; then there is no `out_dir`.
 pub fn generate(
     out_dir: &Path,
     options: &GenerateOptions,
-    on_tokens: &mut dyn FnMut(u64),
+    on_tokens: OnTokens<'_>,
 ) -> Result<GenerateStats, GenerateError> {
-    make_empty_directory(out_dir)?;
+    let staged = StagedDirectory::create(out_dir)?;
+    let stats = write_files(staged.path(), options, on_tokens)?;
+    staged.publish()?;
+    Ok(stats)
+}
+
+fn write_files(
+    out_dir: &Path,
+    options: &GenerateOptions,
+    on_tokens: OnTokens<'_>,
+) -> Result<GenerateStats, GenerateError> {
     let database = out_dir.join(DATABASE);
     make_directory(&database)?;
     let mut sinks = Sinks {
@@ -82,6 +96,9 @@ pub fn generate(
         per_user: temporary(out_dir)?,
     };
     let (truth, stats) = write_ledger(options, &mut sinks, on_tokens).map_err(|failure| {
+        if failure.error.kind() == io::ErrorKind::Interrupted {
+            return Interrupted.into();
+        }
         let path = match failure.sink {
             Sink::Tokens => database.join(TOKENS_FILE),
             Sink::Wallets => database.join(WALLETS_FILE),
@@ -105,17 +122,6 @@ pub fn generate(
         .map_err(failed("write", &truth_path))?;
     publish(file, &truth_path)?;
     Ok(stats)
-}
-
-fn make_empty_directory(path: &Path) -> Result<(), GenerateError> {
-    match fs::read_dir(path) {
-        Ok(mut entries) => match entries.next() {
-            Some(_) => Err(GenerateError::NotEmpty(path.to_path_buf())),
-            None => Ok(()),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make_directory(path),
-        Err(error) => Err(failed("read the directory", path)(error)),
-    }
 }
 
 fn make_directory(path: &Path) -> Result<(), GenerateError> {

@@ -13,6 +13,7 @@ use super::{GenerateOptions, GenerateStats};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 /// A cohort retires after so many documents.
 const COHORT_TOKENS: u64 = 8_192;
@@ -43,6 +44,9 @@ impl Sink {
     }
 }
 
+/// Told how many tokens are written so far; says whether to go on.
+pub type OnTokens<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+
 /// Where a ledger goes.
 pub(super) struct Sinks<W> {
     pub(super) tokens: W,
@@ -58,7 +62,7 @@ type Waiting = Reverse<(i64, u64, Vec<u8>)>;
 struct Ledger<'a, W> {
     options: &'a GenerateOptions,
     sinks: &'a mut Sinks<W>,
-    on_tokens: &'a mut dyn FnMut(u64),
+    on_tokens: OnTokens<'a>,
     workshop: Workshop,
     truth: Truth,
     stats: GenerateStats,
@@ -72,7 +76,7 @@ struct Ledger<'a, W> {
 pub(super) fn write_ledger<W: Write>(
     options: &GenerateOptions,
     sinks: &mut Sinks<W>,
-    on_tokens: &mut dyn FnMut(u64),
+    on_tokens: OnTokens<'_>,
 ) -> Result<(Truth, GenerateStats), SinkError> {
     let mut ledger = Ledger {
         options,
@@ -94,6 +98,13 @@ pub(super) fn write_ledger<W: Write>(
 }
 
 impl<W: Write> Ledger<'_, W> {
+    fn report(&mut self) -> Result<(), SinkError> {
+        match (self.on_tokens)(self.stats.tokens) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Sink::Tokens.fails(io::ErrorKind::Interrupted.into())),
+        }
+    }
+
     fn add_story(&mut self) -> Result<(), SinkError> {
         if self.cohort_tokens >= COHORT_TOKENS {
             self.change_cohort()?;
@@ -173,7 +184,7 @@ impl<W: Write> Ledger<'_, W> {
             self.stats.tokens += 1;
             self.stats.tokens_bytes += to_u64(bytes.len());
             if self.stats.tokens.is_multiple_of(REPORT_TOKENS) {
-                (self.on_tokens)(self.stats.tokens);
+                self.report()?;
             }
         }
         Ok(())
@@ -197,7 +208,7 @@ impl<W: Write> Ledger<'_, W> {
         self.stats.users = self.truth.users;
         self.stats.wallets = self.truth.wallets;
         self.stats.tokens_to_migrate = self.truth.changed;
-        (self.on_tokens)(self.stats.tokens);
+        self.report()?;
         Ok((self.truth, self.stats))
     }
 }

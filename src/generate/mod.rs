@@ -24,8 +24,10 @@ mod workshop;
 mod tests;
 
 pub use files::{GenerateError, generate};
+pub use ledger::OnTokens;
 
 use ledger::{Sinks, write_ledger};
+use std::ops::ControlFlow;
 
 /// Which ledger to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub fn generate_in_memory(
     options: &GenerateOptions,
 ) -> Result<(Vec<u8>, Vec<u8>, serde_json::Value), serde_json::Error> {
     let mut sinks = Sinks { tokens: Vec::new(), wallets: Vec::new(), per_user: Vec::new() };
-    let (truth, _) = write_ledger(options, &mut sinks, &mut |_| ())
+    let (truth, _) = write_ledger(options, &mut sinks, &mut |_| ControlFlow::Continue(()))
         .map_err(|failure| serde_json::Error::io(failure.error))?;
     let mut json = Vec::new();
     truth.write_head(options.seed, options.damage, &mut json).map_err(serde_json::Error::io)?;

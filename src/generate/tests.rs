@@ -4,6 +4,7 @@ use super::*;
 use crate::document::validate;
 use crate::model::FindingCode;
 use serde_json::Value;
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 
 fn options(tokens: u64, seed: u64, damage: bool) -> GenerateOptions {
@@ -125,7 +126,11 @@ fn files_hold_what_memory_holds_and_are_their_owners_only() {
     let out = directory.path().join("ledger");
     let options = options(1_500, 9, true);
     let mut reported = Vec::new();
-    let stats = generate(&out, &options, &mut |tokens| reported.push(tokens)).unwrap();
+    let stats = generate(&out, &options, &mut |tokens| {
+        reported.push(tokens);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert_eq!(reported, [1_024, 1_500]);
     let (tokens, wallets, truth) = generate_in_memory(&options).unwrap();
     let read = |name: &str| std::fs::read(out.join(name)).unwrap();
@@ -161,7 +166,7 @@ fn files_hold_what_memory_holds_and_are_their_owners_only() {
 #[test]
 fn metadata_names_the_indexes_of_the_real_dumps() {
     let directory = tempfile::tempdir().unwrap();
-    generate(directory.path(), &options(10, 1, false), &mut |_| ()).unwrap();
+    generate(directory.path(), &options(10, 1, false), &mut |_| ControlFlow::Continue(())).unwrap();
     let text = std::fs::read(directory.path().join("nctool/cashu_tokens.metadata.json")).unwrap();
     let metadata: Value = serde_json::from_slice(&text).unwrap();
     let unique: Vec<&str> = metadata["indexes"]
@@ -179,7 +184,9 @@ fn metadata_names_the_indexes_of_the_real_dumps() {
 fn a_directory_that_holds_something_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("mine"), "kept").unwrap();
-    let refused = generate(directory.path(), &options(10, 1, false), &mut |_| ()).unwrap_err();
-    assert!(refused.to_string().contains("is not empty"), "{refused}");
+    let refused =
+        generate(directory.path(), &options(10, 1, false), &mut |_| ControlFlow::Continue(()))
+            .unwrap_err();
+    assert!(refused.to_string().contains("exists already"), "{refused}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 }
