@@ -5,6 +5,7 @@ pub mod copy;
 pub mod diff;
 pub mod document;
 pub mod generate;
+pub mod journal;
 pub mod model;
 pub mod plan;
 pub mod progress;

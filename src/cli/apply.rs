@@ -6,8 +6,8 @@ use super::failure::Exit;
 use super::output::Output;
 use super::progress::watched;
 use super::render;
-use super::run::{TOOL, open_snapshot, refuse_inside};
-use remelt::copy::{Direction, replay};
+use super::run::{TOOL, new_run_id, now, open_snapshot, refuse_inside};
+use remelt::copy::{self, CopyRun};
 use remelt::plan::Plan;
 
 pub(crate) fn run(args: &ApplyArgs, output: &Output) -> anyhow::Result<Exit> {
@@ -24,9 +24,9 @@ pub(crate) fn run(args: &ApplyArgs, output: &Output) -> anyhow::Result<Exit> {
     );
     let db = plan.content().snapshot.db.as_deref().unwrap_or("nctool");
     consent(&args.consent, &what, db)?;
-    let copied = watched(*output, |progress| {
-        replay(&plan, &snapshot, &args.out, Direction::Repair, TOOL, progress)
-    })?;
-    let _ = copied;
+    let run_id = new_run_id("apply", &plan);
+    let run = CopyRun { snapshot: &snapshot, out: &args.out, run_id: &run_id, tool: TOOL, now };
+    let report = watched(*output, |progress| copy::apply(&plan, &run, progress))?;
+    output.result(&report, &render::applied(&report, &args.out))?;
     Ok(Exit::Done)
 }

@@ -1,9 +1,10 @@
 //! What a failure means: an exit code, a word for scripts, and sentences for people.
 
 use remelt::analysis::AnalyzeError;
-use remelt::copy::CopyError;
+use remelt::copy::{CopyError, CopyRunError};
 use remelt::diff::DiffError;
 use remelt::generate::GenerateError;
+use remelt::journal::RunDirectoryError;
 use remelt::plan::{BuildError, PlanError};
 use remelt::publish::PublishError;
 use remelt::snapshot::SnapshotError;
@@ -39,6 +40,7 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
     let found = error.chain().find_map(|cause| {
         None.or_else(|| cause.downcast_ref().map(refusal))
             .or_else(|| cause.downcast_ref().map(build))
+            .or_else(|| cause.downcast_ref().map(copy_run))
             .or_else(|| cause.downcast_ref().map(copy))
             .or_else(|| cause.downcast_ref().map(plan))
             .or_else(|| cause.downcast_ref().map(snapshot))
@@ -108,6 +110,22 @@ fn plan(error: &PlanError) -> (Exit, &'static str) {
         | PlanError::Incoherent { .. }
         | PlanError::BatchAltered { .. }
         | PlanError::Change { .. } => (Exit::Refused, "altered_plan"),
+    }
+}
+
+fn copy_run(error: &CopyRunError) -> (Exit, &'static str) {
+    match error {
+        CopyRunError::Copy(error) => copy(error),
+        CopyRunError::Run(error) => run_directory(error),
+    }
+}
+
+fn run_directory(error: &RunDirectoryError) -> (Exit, &'static str) {
+    match error {
+        RunDirectoryError::Publish(error) => publish(error),
+        RunDirectoryError::Locked(_) => (Exit::Refused, "locked"),
+        RunDirectoryError::Manifest { .. } => (Exit::Refused, "altered_run"),
+        RunDirectoryError::Journal(_) | RunDirectoryError::BadRunId => (Exit::Failed, "journal"),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::rehearse::RehearseReport;
 use remelt::diff::DiffReport;
 use remelt::generate::GenerateStats;
+use remelt::journal::{ApplyReport, RollbackReport};
 use remelt::model::FindingCode;
 use remelt::plan::{AnalyzeReport, JsonAmount};
 use remelt::verify::VerifyReport;
@@ -200,6 +201,28 @@ fn impact(report: &AnalyzeReport) -> String {
         let count = count.as_u64().unwrap_or(0);
         line!(text, "           {} left as they are: {reason}", counted(count, "token"));
     }
+    text
+}
+
+/// `apply` on a copy.
+pub(crate) fn applied(report: &ApplyReport, out: &Path) -> String {
+    let mut text = String::new();
+    line!(text, "Plan       {}", report.plan_sha256);
+    line!(text, "Applied    {} repaired in a copy", counted(report.applied, "token"));
+    line!(text, "Copy       {}", out.display());
+    line!(text, "Run        {}", report.run_id);
+    line!(text, "Manifest   {}", report.manifest.path);
+    line!(text);
+    line!(text, "Next: remelt verify PLAN --snapshot {}", out.display());
+    text
+}
+
+/// `rollback` on a copy.
+pub(crate) fn rolled_back(report: &RollbackReport, out: &Path) -> String {
+    let mut text = String::new();
+    line!(text, "Restored   {}, byte for byte", counted(report.restored, "token"));
+    line!(text, "Copy       {}", out.display());
+    line!(text, "Run        {}", report.run_id);
     text
 }
 

@@ -6,7 +6,7 @@ use super::output::Output;
 use anyhow::Context;
 use remelt::analysis::{AnalyzeOptions, FingerprintKey, RuleOptions};
 use remelt::model::Timestamp;
-use remelt::plan::BuildOptions;
+use remelt::plan::{BuildOptions, Plan};
 use remelt::snapshot::Snapshot;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -19,6 +19,12 @@ pub(crate) const TOOL: &str = concat!("remelt ", env!("CARGO_PKG_VERSION"));
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A name for a new run: when, what, and the plan.
+pub(crate) fn new_run_id(what: &str, plan: &Plan) -> String {
+    let digits: String = now().to_string().chars().filter(char::is_ascii_digit).collect();
+    format!("{digits}-{what}-{}", &plan.sha256().to_string()[..8])
 }
 
 /// Options of an analysis, with now as the repair time unless one was given.
