@@ -84,15 +84,14 @@ fn findings_table(report: &AnalyzeReport) -> String {
             Some(count) => {
                 let users = finding["affectedUsers"].as_u64().unwrap_or(0);
                 let amount = amount_in(finding).map(number).unwrap_or_default();
-                line!(
-                    text,
-                    "{:<9} {:<26} {:>10} {:>10} {:>20}",
+                let row = format!(
+                    "{:<9} {:<26} {:>10} {:>10} {amount:>20}",
                     code.severity().as_str(),
                     code,
                     number(count.into()),
                     number(users.into()),
-                    amount
                 );
+                line!(text, "{}", row.trim_end());
                 classes(&mut text, finding);
             }
         }

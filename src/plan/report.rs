@@ -67,9 +67,11 @@ pub struct AnalyzeReport {
     pub health_score: f64,
     /// The plan.
     pub plan: PlanReport,
-    /// What was left as it is, by reason; only reasons that occurred.
+    /// What was left as it is, by reason; only reasons that occurred. For people; `plan.json` has it.
+    #[serde(skip)]
     pub not_changed: Map<String, Value>,
-    /// What people should know about the snapshot.
+    /// What people should know about the snapshot. For people.
+    #[serde(skip)]
     pub notes: Vec<String>,
     /// Measured.
     pub performance: PerformanceReport,
