@@ -7,7 +7,16 @@
 )]
 
 mod analysis_matches_oracle;
+mod bad_inputs;
+mod cli;
+mod determinism;
 mod edit_matches_server;
+mod forms;
+mod goldens;
+mod interruption;
 mod oracle_cases;
+mod roundtrip;
+mod secrets;
 mod servers;
 mod support;
+mod truth;
