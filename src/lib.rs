@@ -8,4 +8,5 @@ pub mod plan;
 pub mod progress;
 pub mod publish;
 pub mod sealed;
+pub mod server;
 pub mod snapshot;
