@@ -1,8 +1,10 @@
 //! `remelt` repairs Cashu token ledgers in MongoDB offline and replays the repair.
 
 pub mod analysis;
+pub mod decide;
 pub mod document;
 pub mod generate;
+pub mod journal;
 pub mod model;
 pub mod plan;
 pub mod progress;
