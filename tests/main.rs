@@ -8,6 +8,7 @@
 
 mod analysis_matches_oracle;
 mod edit_matches_server;
+mod live_connect;
 mod oracle_cases;
 mod servers;
 mod support;
