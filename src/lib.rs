@@ -3,6 +3,7 @@
 pub mod analysis;
 pub mod decide;
 pub mod document;
+pub mod export;
 pub mod generate;
 pub mod journal;
 pub mod model;
