@@ -122,7 +122,7 @@ async fn metadata_says_what_mongodump_says() {
     assert_eq!(
         fs::read_to_string(metadata).unwrap(),
         format!(
-            r#"{{"options":{{"validator":{{"n":{{"$ne":{{"$numberLong":"5"}}}}}},"validationLevel":"moderate","validationAction":"error"}},"indexes":[{{"v":{{"$numberInt":"2"}},"key":{{"_id":{{"$numberInt":"1"}}}},"name":"_id_"}},{{"v":{{"$numberInt":"2"}},"key":{{"npub":{{"$numberInt":"1"}},"status":{{"$numberInt":"-1"}}}},"name":"npub_1_status_-1","unique":true}}],"uuid":"{uuid}","collectionName":"cashu_tokens","type":"collection"}}"#
+            r#"{{"options":{{"validator":{{"n":{{"$ne":{{"$numberLong":"5"}}}}}},"validationLevel":"moderate"}},"indexes":[{{"v":{{"$numberInt":"2"}},"key":{{"_id":{{"$numberInt":"1"}}}},"name":"_id_"}},{{"v":{{"$numberInt":"2"}},"key":{{"npub":{{"$numberInt":"1"}},"status":{{"$numberInt":"-1"}}}},"name":"npub_1_status_-1","unique":true}}],"uuid":"{uuid}","collectionName":"cashu_tokens","type":"collection"}}"#
         )
     );
     let prelude = exported.path().join(database.name()).join("prelude.json");
@@ -148,6 +148,9 @@ async fn an_export_analyses_like_a_dump_of_the_same_documents() {
     let (tokens, wallets) = small_ledger(4_000);
     fill(&shared.database, "cashu_tokens", &tokens).await;
     fill(&shared.database, "cashu_wallets", &wallets).await;
+    // The server sets a timestamp that is 0 and puts the _id first, so what it stores is the dump.
+    let tokens = stored(&shared.database, "cashu_tokens").await;
+    let wallets = stored(&shared.database, "cashu_wallets").await;
     let dump = tempfile::tempdir().unwrap();
     write_dump(dump.path(), &tokens.concat(), Some(&wallets.concat()));
     let (expected, sha256) = figures(dump.path());
@@ -268,20 +271,21 @@ fn value_in(documents: &[u8]) -> i64 {
 
 #[tokio::test]
 async fn a_snapshot_is_never_torn_and_plain_reads_are() {
-    let shared = shared().await;
+    let set = ReplicaSet::start(1).await;
+    let database = set.client().await.database("ledger");
     let start = |number: i64| {
         let fields = [element("_id", &int64(number)), element("value", &int64(0))];
         crate::support::raw::document(&fields)
     };
     let tokens: Vec<Vec<u8>> = (0..2_500).map(start).collect();
-    fill(&shared.database, "cashu_tokens", &tokens).await;
-    fill(&shared.database, "cashu_wallets", &[start(0)]).await;
-    let uri = app_uri(&shared.uri, "torn");
+    fill(&database, "cashu_tokens", &tokens).await;
+    fill(&database, "cashu_wallets", &[start(0)]).await;
+    let uri = app_uri(&set.database_uri("ledger"), "torn");
     // Every batch after the first takes a while, so that the writer gets in between.
-    fail_point(&shared.database, block_get_more("torn", 100)).await;
+    fail_point(&database, block_get_more("torn", 100)).await;
 
     let stop = AtomicBool::new(false);
-    let (client, db) = (shared.database.client().clone(), shared.database.name().to_owned());
+    let (client, db) = (database.client().clone(), "ledger".to_owned());
     let exports = async {
         let mut torn = 0;
         for round in 0..5 {
@@ -327,7 +331,7 @@ async fn a_read_only_user_suffices_and_the_server_sees_no_write() {
     let exported = export_with(&uri, &options()).await;
     assert_eq!(before, written().await);
     database.run_command(doc! {"profile": 0}).await.unwrap();
-    assert_eq!(exported.documents().0, tokens.concat());
+    assert_eq!(exported.documents().0, stored(&database, "cashu_tokens").await.concat());
 
     let profile = database.collection::<Document>("system.profile");
     let mine = profile.find(doc! {"appName": "remelt"}).await.unwrap();
@@ -390,7 +394,7 @@ async fn a_standalone_is_exported_only_when_inconsistency_is_accepted() {
     assert!(error.to_string().contains("--consistency none"));
     let plain = ExportOptions { consistency: ReadConsistency::None, ..options() };
     let exported = export_with(&server.uri(), &plain).await;
-    assert_eq!(exported.documents().0, tokens.concat());
+    assert_eq!(exported.documents().0, stored(&database, "cashu_tokens").await.concat());
     assert_eq!(exported.manifest().consistency, Consistency::None);
     assert!(exported.report.notes.iter().any(|note| note.contains("NOT CONSISTENT")));
 }
