@@ -8,6 +8,9 @@
 
 mod analysis_matches_oracle;
 mod edit_matches_server;
+mod export;
+mod export_faults;
+mod live_connect;
 mod oracle_cases;
 mod servers;
 mod support;

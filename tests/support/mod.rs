@@ -4,6 +4,7 @@
 //! here.
 
 pub(crate) mod dumps;
+pub(crate) mod exports;
 pub(crate) mod ledgers;
 pub(crate) mod mongod;
 pub(crate) mod odd;
