@@ -2,8 +2,10 @@
 
 pub mod analysis;
 pub mod copy;
+pub mod decide;
 pub mod diff;
 pub mod document;
+pub mod export;
 pub mod generate;
 pub mod journal;
 pub mod model;
@@ -12,5 +14,6 @@ pub mod progress;
 pub mod publish;
 pub mod scratch;
 pub mod sealed;
+pub mod server;
 pub mod snapshot;
 pub mod verify;

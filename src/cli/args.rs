@@ -34,6 +34,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// The whole cycle on a copy: analyze, apply, verify, roll back, compare
     Rehearse(RehearseArgs),
+    /// Stream the ledger from MongoDB to a snapshot, at one point in time
+    Export(ExportArgs),
     /// Read a snapshot: findings, balances, CSV reports and a plan
     Analyze(AnalyzeArgs),
     /// Apply a plan to a copy of its snapshot
@@ -83,6 +85,78 @@ impl SnapshotArgs {
             inflate_ratio_max: self.inflate_ratio_max,
         }
     }
+}
+
+/// Which MongoDB deployment and database.
+#[derive(Args)]
+pub(crate) struct ServerArgs {
+    /// Connection string; better given as MONGODB_URI, which no process list shows
+    #[arg(long, value_name = "URI", env = "MONGODB_URI", hide_env_values = true)]
+    pub(crate) uri: String,
+    /// Database; else the connection string's, else nctool
+    #[arg(long, value_name = "NAME")]
+    pub(crate) db: Option<String>,
+}
+
+impl std::fmt::Debug for ServerArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerArgs").field("db", &self.db).finish_non_exhaustive()
+    }
+}
+
+/// How files are compressed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum CompressArg {
+    /// Not
+    None,
+    /// Zstandard
+    Zstd,
+    /// gzip, as mongodump --gzip
+    Gzip,
+}
+
+/// How far documents are of one point in time.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ConsistencyArg {
+    /// One cluster time for all documents
+    Snapshot,
+    /// Documents may be of different times; said everywhere after
+    None,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  MONGODB_URI=mongodb://reader@db1/nctool remelt export snapshot\n  \
+    remelt export snapshot --uri mongodb://db1 --compress zstd\n  \
+    remelt export for-analysis-only --uri mongodb://db1 --without-secrets"
+)]
+pub(crate) struct ExportArgs {
+    /// New directory for the snapshot
+    pub(crate) snapshot_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Name of the tokens' collection
+    #[arg(long, value_name = "NAME", default_value = "cashu_tokens")]
+    pub(crate) tokens: String,
+    /// Name of the wallets' collection
+    #[arg(long, value_name = "NAME", default_value = "cashu_wallets")]
+    pub(crate) wallets: String,
+    /// Accept a database without wallets
+    #[arg(long)]
+    pub(crate) without_wallets: bool,
+    /// How to store the documents
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) compress: CompressArg,
+    /// Replace secrets by hashes under a key that is thrown away: the snapshot
+    /// can be analysed but its plan can't be applied
+    #[arg(long)]
+    pub(crate) without_secrets: bool,
+    /// Keep the wallets' private keys, for a complete dump
+    #[arg(long)]
+    pub(crate) with_wallet_keys: bool,
+    /// Whether all documents must be of one point in time
+    #[arg(long, value_enum, default_value = "snapshot")]
+    pub(crate) consistency: ConsistencyArg,
 }
 
 /// Where `spent_at` comes from.

@@ -3,10 +3,12 @@
 use remelt::analysis::AnalyzeError;
 use remelt::copy::{CopyError, CopyRunError};
 use remelt::diff::DiffError;
+use remelt::export::ExportError;
 use remelt::generate::GenerateError;
 use remelt::journal::RunDirectoryError;
 use remelt::plan::{BuildError, PlanError};
 use remelt::publish::PublishError;
+use remelt::server::ServerError;
 use remelt::snapshot::SnapshotError;
 use remelt::snapshot::input::InputError;
 use remelt::verify::VerifyError;
@@ -40,6 +42,8 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
     let found = error.chain().find_map(|cause| {
         None.or_else(|| cause.downcast_ref().map(refusal))
             .or_else(|| cause.downcast_ref().map(build))
+            .or_else(|| cause.downcast_ref().map(export))
+            .or_else(|| cause.downcast_ref().map(server))
             .or_else(|| cause.downcast_ref().map(copy_run))
             .or_else(|| cause.downcast_ref().map(copy))
             .or_else(|| cause.downcast_ref().map(plan))
@@ -110,6 +114,27 @@ fn plan(error: &PlanError) -> (Exit, &'static str) {
         | PlanError::Incoherent { .. }
         | PlanError::BatchAltered { .. }
         | PlanError::Change { .. } => (Exit::Refused, "altered_plan"),
+    }
+}
+
+fn server(error: &ServerError) -> (Exit, &'static str) {
+    match error {
+        ServerError::PermissionDenied { .. } | ServerError::Authentication => {
+            (Exit::Refused, "permission_denied")
+        }
+        ServerError::NotReady { .. } | ServerError::Lost { .. } => (Exit::Failed, "not_ready"),
+        _ => (Exit::Failed, "server"),
+    }
+}
+
+fn export(error: &ExportError) -> (Exit, &'static str) {
+    match error {
+        ExportError::Server(error) => server(error),
+        ExportError::Publish(error) => publish(error),
+        ExportError::Standalone => (Exit::Refused, "standalone"),
+        ExportError::SnapshotTooOld { .. } => (Exit::Failed, "snapshot_too_old"),
+        ExportError::Interrupted(_) => (Exit::Failed, "interrupted"),
+        _ => (Exit::Failed, "export"),
     }
 }
 

@@ -8,6 +8,7 @@ mod apply;
 mod args;
 mod confirm;
 mod diff;
+mod export;
 mod failure;
 mod generate;
 mod output;
@@ -34,6 +35,7 @@ pub(crate) fn run() -> ExitCode {
     let output = Output::new(&cli.global);
     let result = match cli.command {
         Command::Rehearse(args) => rehearse::run(&args, &output),
+        Command::Export(args) => export::run(&args, &output),
         Command::Analyze(args) => analyze::run(&args, &output),
         Command::Apply(args) => apply::run(&args, &output),
         Command::Verify(args) => verify::run(&args, &output),

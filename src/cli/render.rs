@@ -2,6 +2,7 @@
 
 use super::rehearse::RehearseReport;
 use remelt::diff::DiffReport;
+use remelt::export::ExportReport;
 use remelt::generate::GenerateStats;
 use remelt::journal::{ApplyReport, RollbackReport};
 use remelt::model::FindingCode;
@@ -200,6 +201,33 @@ fn impact(report: &AnalyzeReport) -> String {
         let count = count.as_u64().unwrap_or(0);
         line!(text, "           {} left as they are: {reason}", counted(count, "token"));
     }
+    text
+}
+
+/// `export`.
+pub(crate) fn export(report: &ExportReport) -> String {
+    let mut text = String::new();
+    let snapshot = &report.snapshot;
+    line!(text, "Snapshot   {}", snapshot.sha256);
+    line!(text, "           {}", snapshot.path);
+    line!(text, "           {}", consistency(snapshot.consistency.as_str()));
+    if let Some(at) = &snapshot.cluster_time {
+        line!(text, "           cluster time {at}");
+    }
+    line!(text, "From       {}, database {}", snapshot.source.host, snapshot.db);
+    for (collection, documents) in &report.documents {
+        let count = documents.as_u64().map_or_else(|| "none".into(), |n| number(n.into()));
+        line!(text, "           {count:>14}  {collection}");
+    }
+    line!(
+        text,
+        "Read       {} in {:.2} s, {}/s",
+        bytes(report.bytes),
+        report.performance.seconds,
+        bytes(report.performance.bytes_per_second)
+    );
+    line!(text);
+    line!(text, "Next: remelt analyze {} PLAN_DIR", snapshot.path);
     text
 }
 

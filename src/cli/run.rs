@@ -1,12 +1,13 @@
 //! What several commands need: the version, the clock, randomness, and opened inputs.
 
-use super::args::{RuleArgs, SnapshotArgs};
+use super::args::{RuleArgs, ServerArgs, SnapshotArgs};
 use super::failure::Refusal;
 use super::output::Output;
 use anyhow::Context;
 use remelt::analysis::{AnalyzeOptions, FingerprintKey, RuleOptions};
 use remelt::model::Timestamp;
 use remelt::plan::{BuildOptions, Plan};
+use remelt::server::{Server, ServerError, ServerOptions};
 use remelt::snapshot::Snapshot;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -52,6 +53,19 @@ fn fingerprint_key() -> FingerprintKey {
     key[..8].copy_from_slice(&half());
     key[8..].copy_from_slice(&half());
     FingerprintKey(key)
+}
+
+/// What server commands run on.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("could not start the threads for the connection; free some memory and run again")
+}
+
+/// Connects to the deployment that the arguments name.
+pub(crate) async fn connect(args: &ServerArgs) -> Result<Server, ServerError> {
+    Server::connect(&ServerOptions { uri: args.uri.clone(), db: args.db.clone() }).await
 }
 
 /// Opens a snapshot and says what was skipped in it.

@@ -315,6 +315,46 @@ impl Batch {
         Change::decode(&self.bytes[start..end]).ok()
     }
 
+    /// A batch of its own from the bytes of its changes, such as a run keeps in the database.
+    ///
+    /// # Errors
+    /// [`ChangeFault`] when they are not changes.
+    pub fn decode(bytes: Vec<u8>) -> Result<Batch, ChangeFault> {
+        let mut changes = 0;
+        let mut rest = bytes.as_slice();
+        while let Ok(Some(length)) = document_length(rest) {
+            changes += 1;
+            rest = rest.get(length..).ok_or(ChangeFault::Field("length"))?;
+        }
+        let length = bytes.len() as u64;
+        let record = BatchRecord { offset: 0, changes, bytes: length, sha256: hash_bytes(&bytes) };
+        Batch::parse(bytes, record).map_err(|(_, fault)| fault)
+    }
+
+    /// The changes `from..to` as a batch of its own.
+    ///
+    /// # Panics
+    /// When the batch has fewer changes.
+    #[must_use]
+    pub fn part(&self, from: usize, to: usize) -> Batch {
+        let start = |index: usize| self.starts.get(index).copied().unwrap_or(self.bytes.len());
+        let bytes = self.bytes[start(from)..start(to)].to_vec();
+        let starts: Vec<usize> = self.starts[from..to].iter().map(|at| at - start(from)).collect();
+        let record = BatchRecord {
+            offset: self.record.offset + start(from) as u64,
+            changes: starts.len() as u64,
+            bytes: bytes.len() as u64,
+            sha256: hash_bytes(&bytes),
+        };
+        Batch { record, bytes, starts }
+    }
+
+    /// The bytes of its changes, one after another.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Its changes, in the snapshot's order.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
         (0..self.len()).filter_map(|index| self.change(index))

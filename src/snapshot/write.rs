@@ -6,18 +6,77 @@ use super::format::{CollectionManifest, Compression, FILE_NAME, Role, SEAL_KEY, 
 use super::identity::{CHUNK_BYTES_MIN, ChunkTable};
 use crate::model::Sha256Hash;
 use crate::publish::{self, PublishError, at, create_private_file};
+use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
+/// zlib's default, which mongodump uses as well.
+const GZIP_LEVEL: u32 = 6;
+/// Secrets are random digits, so a higher level costs time and gains little.
+const ZSTD_LEVEL: i32 = 3;
+
+type Output = BufWriter<File>;
+
+/// Where document bytes go.
+enum Sink {
+    Plain(Output),
+    Gzip(GzEncoder<Output>),
+    Zstd(zstd::Encoder<'static, Output>),
+}
+
+impl Sink {
+    fn new(output: Output, compression: Compression) -> io::Result<Sink> {
+        Ok(match compression {
+            Compression::None => Sink::Plain(output),
+            Compression::Gzip => {
+                Sink::Gzip(GzEncoder::new(output, flate2::Compression::new(GZIP_LEVEL)))
+            }
+            Compression::Zstd => {
+                let mut encoder = zstd::Encoder::new(output, ZSTD_LEVEL)?;
+                encoder.include_checksum(true)?;
+                Sink::Zstd(encoder)
+            }
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::Plain(output) => output.write_all(bytes),
+            Sink::Gzip(encoder) => encoder.write_all(bytes),
+            Sink::Zstd(encoder) => encoder.write_all(bytes),
+        }
+    }
+
+    /// Ends the stream; the file is then written, but not synced.
+    fn finish(self) -> io::Result<File> {
+        let output = match self {
+            Sink::Plain(output) => output,
+            Sink::Gzip(encoder) => encoder.finish()?,
+            Sink::Zstd(encoder) => encoder.finish()?,
+        };
+        output.into_inner().map_err(io::IntoInnerError::into_error)
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sink::Plain(_) => "Plain",
+            Sink::Gzip(_) => "Gzip",
+            Sink::Zstd(_) => "Zstd",
+        })
+    }
+}
 
 /// Writes one collection's `.bson` file and its chunk table.
 #[derive(Debug)]
 pub struct CollectionWriter {
     path: PathBuf,
-    file: BufWriter<File>,
+    sink: Sink,
     hasher: Sha256,
     chunk_bytes: usize,
     chunk_documents: u64,
@@ -25,15 +84,27 @@ pub struct CollectionWriter {
 }
 
 impl CollectionWriter {
-    /// Creates the file `path`, which must not exist.
+    /// Creates the file `path`, which must not exist, for documents as they are.
     ///
     /// # Errors
     /// When it can't be created.
     pub fn create(path: &Path) -> Result<CollectionWriter, PublishError> {
-        let file = create_private_file(path)?;
+        CollectionWriter::create_compressed(path, Compression::None)
+    }
+
+    /// Creates the file `path`, which must not exist, compressed as said. The chunk table is that of
+    /// the documents, whichever way they are stored.
+    ///
+    /// # Errors
+    /// When it can't be created.
+    pub fn create_compressed(
+        path: &Path,
+        compression: Compression,
+    ) -> Result<CollectionWriter, PublishError> {
+        let output = BufWriter::with_capacity(WRITE_BUFFER_BYTES, create_private_file(path)?);
         Ok(CollectionWriter {
             path: path.to_path_buf(),
-            file: BufWriter::with_capacity(WRITE_BUFFER_BYTES, file),
+            sink: Sink::new(output, compression).map_err(at("write", path))?,
             hasher: Sha256::new(),
             chunk_bytes: 0,
             chunk_documents: 0,
@@ -46,7 +117,7 @@ impl CollectionWriter {
     /// # Errors
     /// When the file can't be written.
     pub fn write_document(&mut self, document: &[u8]) -> Result<(), PublishError> {
-        self.file.write_all(document).map_err(at("write", &self.path))?;
+        self.sink.write(document).map_err(at("write", &self.path))?;
         self.hasher.update(document);
         self.chunk_bytes += document.len();
         self.chunk_documents += 1;
@@ -71,7 +142,7 @@ impl CollectionWriter {
         if self.chunk_documents > 0 {
             self.end_chunk();
         }
-        let file = self.file.into_inner().map_err(|e| at("write", &self.path)(e.into_error()))?;
+        let file = self.sink.finish().map_err(at("write", &self.path))?;
         file.sync_all().map_err(at("sync", &self.path))?;
         Ok(self.table)
     }

@@ -6,6 +6,7 @@
 pub(crate) mod archive_writer;
 pub(crate) mod command;
 pub(crate) mod dumps;
+pub(crate) mod exports;
 pub(crate) mod files;
 pub(crate) mod ledgers;
 pub(crate) mod mongod;

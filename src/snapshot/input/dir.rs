@@ -5,14 +5,14 @@
 
 use super::error::{InputError, listed, shown};
 use super::stored::{Links, StoredFile, look, unreadable};
-use super::stream::StreamFile;
+use super::stream::{Packing, StreamFile};
 use super::{Collection, Input, InputOptions, Lies, MANIFEST_NAME, NAMESPACES_MAX};
 use crate::document::DOCUMENT_BYTES_MAX;
 use std::fs::{self, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
 
-const DATA_SUFFIXES: [&str; 2] = [".bson", ".bson.gz"];
+const DATA_SUFFIXES: [&str; 3] = [".bson", ".bson.gz", ".bson.zst"];
 const METADATA_SUFFIXES: [&str; 2] = [".metadata.json", ".metadata.json.gz"];
 
 /// The oplog lies in a dump's root, beside the databases.
@@ -198,7 +198,10 @@ fn choose_database(
 }
 
 /// The one of `names` that lies in `directory`; two are refused.
-fn only_one(directory: &Path, names: [String; 2]) -> Result<Option<PathBuf>, InputError> {
+fn only_one<const N: usize>(
+    directory: &Path,
+    names: [String; N],
+) -> Result<Option<PathBuf>, InputError> {
     let mut found = None;
     for name in names {
         let path = directory.join(name);
@@ -219,7 +222,7 @@ fn only_one(directory: &Path, names: [String; 2]) -> Result<Option<PathBuf>, Inp
 /// The collection `name` among the files of `directory`, if it is there.
 ///
 /// mongodump leaves an empty file for a collection without documents, and metadata beside it; an empty
-/// file without metadata, or where a gzip stream should be, is damage.
+/// file without metadata, or where a compressed stream should be, is damage.
 pub(super) fn collection_in(
     directory: &Path,
     name: &str,
@@ -234,7 +237,8 @@ pub(super) fn collection_in(
     let file = StreamFile::recognise(stored, options.limits())?;
     let is_empty = file.peek(&mut [0])? == 0;
     let may_be_empty = metadata_json.is_some()
-        && (file.gzip || path.extension().is_some_and(|extension| extension == "bson"));
+        && (file.packing != Packing::Plain
+            || path.extension().is_some_and(|extension| extension == "bson"));
     if is_empty && !may_be_empty {
         return Err(InputError::Empty { file: path });
     }

@@ -15,7 +15,7 @@ pub struct Place {
     pub file: PathBuf,
     /// Bytes from the start of the file, or of its decompressed stream.
     pub offset: u64,
-    /// Whether `offset` counts in the decompressed stream of a gzip file.
+    /// Whether `offset` counts in the decompressed stream of a compressed file.
     pub inflated: bool,
 }
 
@@ -130,21 +130,25 @@ impl fmt::Display for ArchiveFault {
 
 /// What is wrong with compressed data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GzipFault {
-    /// The file ends inside a gzip member.
-    Cut,
+pub enum CompressedFault {
+    /// The file ends inside a gzip member or Zstandard frame.
+    Cut(&'static str),
     /// The compressed data or its check sum is wrong, or something else follows the last member.
-    Damaged,
+    Damaged(&'static str),
 }
 
-impl fmt::Display for GzipFault {
+impl fmt::Display for CompressedFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            GzipFault::Cut => "expected the rest of a gzip member, found the end of the file",
-            GzipFault::Damaged => {
-                "expected valid gzip data, found a wrong structure, a wrong check sum, or bytes after the end"
+        match self {
+            CompressedFault::Cut(form) => {
+                write!(f, "expected the rest of the {form} data, found the end of the file")
             }
-        })
+            CompressedFault::Damaged(form) => write!(
+                f,
+                "expected valid {form} data, found a wrong structure, a wrong check sum, or bytes \
+                 after the end"
+            ),
+        }
     }
 }
 
@@ -191,13 +195,13 @@ pub enum InputError {
     },
     /// Compressed data is wrong.
     #[error("{}: near byte {stored_offset} of the file: {fault}; the file is damaged or cut, take the dump again", file.display())]
-    Gzip {
+    Compressed {
         /// Which file.
         file: PathBuf,
         /// Compressed bytes used when it was noticed.
         stored_offset: u64,
         /// What.
-        fault: GzipFault,
+        fault: CompressedFault,
     },
     /// The decompressed stream passes the bound.
     #[error("{}: decompresses to more than {bytes_max} bytes; if the dump is really that large, raise --inflated-bytes-max", file.display())]

@@ -1,7 +1,7 @@
 //! Inputs: the documents of a ledger, from whatever mongodump or an export left.
 //!
-//! Owns the recognition of forms, by content and never by file name: a dump directory (plain, gzip, its
-//! root or one database), an archive (plain, gzip), one `.bson` file. All of them give the same chunks
+//! Owns the recognition of forms, by content and never by file name: a dump directory (plain, gzip,
+//! Zstandard, its root or one database), an archive, one `.bson` file. All of them give the same chunks
 //! of the same documents. Everything read is hostile: links and devices inside a dump are refused, a
 //! length is checked before it is believed, memory is a chunk plus read buffers whatever the size of
 //! the input, names from inside a file never become paths. This layer never looks inside a document.
@@ -17,13 +17,13 @@ mod stream;
 mod tests;
 
 pub use chunk::{CHUNK_BYTES_MIN, Chunk, ChunkReader};
-pub use error::{ArchiveFault, FrameFault, GzipFault, InputError, Place};
+pub use error::{ArchiveFault, CompressedFault, FrameFault, InputError, Place};
 
 use archive::{ArchiveReader, Until};
 use chunk::{Documents, FrameReader};
 use std::path::{Path, PathBuf};
 use stored::{Links, look};
-use stream::{InflateLimits, StreamFile};
+use stream::{InflateLimits, Packing, StreamFile};
 
 /// The file that makes a directory one of our own snapshots.
 pub const MANIFEST_NAME: &str = "snapshot.json";
@@ -161,7 +161,7 @@ impl Collection {
     #[must_use]
     pub fn plain_file(&self) -> Option<&Path> {
         match &self.lies {
-            Lies::Frames(file) if !file.gzip => Some(&file.stored.path),
+            Lies::Frames(file) if file.packing == Packing::Plain => Some(&file.stored.path),
             _ => None,
         }
     }

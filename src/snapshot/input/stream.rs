@@ -1,16 +1,22 @@
 //! The bytes of a file after decompression, whichever way they are stored.
 //!
-//! Owns the recognition of gzip by its first bytes, the bounds on decompression, and the end of the
+//! Owns the recognition of gzip and Zstandard by their first bytes, the bounds on decompression, and the end of the
 //! stream. It never knows what the bytes are.
 
-use super::error::{GzipFault, InputError, Place};
+use super::error::{CompressedFault, InputError, Place};
 use super::stored::{StoredFile, StoredReader, wide};
 use flate2::bufread::MultiGzDecoder;
+use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// RFC 8878, 3.1.1.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// A frame that wants a larger window is refused: 8 MiB, which RFC 8878 recommends decoders to accept.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 /// The ratio is judged from here on: less could be one repetitive document.
 const RATIO_JUDGED_FROM_BYTES: u64 = 8 * 1024 * 1024;
@@ -22,11 +28,34 @@ pub(super) struct InflateLimits {
     pub(super) ratio_max: u32,
 }
 
+/// How a file's bytes are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// As they are.
+    Plain,
+    /// As gzip members.
+    Gzip,
+    /// As Zstandard frames.
+    Zstd,
+}
+
+impl Packing {
+    fn of(head: &[u8]) -> Packing {
+        if head.starts_with(&ZSTD_MAGIC) {
+            Packing::Zstd
+        } else if head.starts_with(&GZIP_MAGIC) {
+            Packing::Gzip
+        } else {
+            Packing::Plain
+        }
+    }
+}
+
 /// A file and how its bytes are stored.
 #[derive(Debug, Clone)]
 pub(super) struct StreamFile {
     pub(super) stored: StoredFile,
-    pub(super) gzip: bool,
+    pub(super) packing: Packing,
     limits: InflateLimits,
 }
 
@@ -36,11 +65,10 @@ impl StreamFile {
         stored: StoredFile,
         limits: InflateLimits,
     ) -> Result<StreamFile, InputError> {
-        let mut plain = StreamFile { stored, gzip: false, limits };
-        let mut magic = [0; 2];
-        let count = plain.open()?.fill(&mut magic)?;
-        plain.gzip = count == magic.len() && magic == GZIP_MAGIC;
-        Ok(plain)
+        let plain = StreamFile { stored, packing: Packing::Plain, limits };
+        let mut head = [0; ZSTD_MAGIC.len()];
+        let count = plain.peek(&mut head)?;
+        Ok(StreamFile { packing: Packing::of(&head[..count]), ..plain })
     }
 
     /// The first bytes after decompression, at most as many as `into` holds.
@@ -53,15 +81,26 @@ impl StreamFile {
         let reader = self.stored.open()?;
         Ok(Stream {
             path: Arc::clone(&self.stored.path),
-            source: if self.gzip {
-                Source::Gzip(Box::new(MultiGzDecoder::new(reader)))
-            } else {
-                Source::Plain(reader)
+            source: match self.packing {
+                Packing::Plain => Source::Plain(reader),
+                Packing::Gzip => Source::Gzip(Box::new(MultiGzDecoder::new(reader))),
+                Packing::Zstd => Source::Zstd(zstd_decoder(reader).map_err(|kind| {
+                    InputError::Unreadable { file: self.stored.path.to_path_buf(), kind }
+                })?),
             },
             limits: self.limits,
             position: 0,
         })
     }
+}
+
+type ZstdDecoder = zstd::Decoder<'static, StoredReader>;
+
+/// A decoder with a bounded window; it fails only for want of memory.
+fn zstd_decoder(reader: StoredReader) -> Result<Box<ZstdDecoder>, io::ErrorKind> {
+    let mut decoder = ZstdDecoder::with_buffer(reader).map_err(|error| error.kind())?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|error| error.kind())?;
+    Ok(Box::new(decoder))
 }
 
 /// One pass over a file's decompressed bytes.
@@ -73,10 +112,43 @@ pub(super) struct Stream {
     position: u64,
 }
 
-#[derive(Debug)]
 enum Source {
     Plain(StoredReader),
     Gzip(Box<MultiGzDecoder<StoredReader>>),
+    Zstd(Box<ZstdDecoder>),
+}
+
+impl Source {
+    fn reader(&self) -> &StoredReader {
+        match self {
+            Source::Plain(reader) => reader,
+            Source::Gzip(decoder) => decoder.get_ref(),
+            Source::Zstd(decoder) => decoder.get_ref(),
+        }
+    }
+
+    fn reader_mut(&mut self) -> &mut StoredReader {
+        match self {
+            Source::Plain(reader) => reader,
+            Source::Gzip(decoder) => decoder.get_mut(),
+            Source::Zstd(decoder) => decoder.get_mut(),
+        }
+    }
+
+    /// The form in words; empty when not compressed.
+    fn form(&self) -> &'static str {
+        match self {
+            Source::Plain(_) => "",
+            Source::Gzip(_) => "gzip",
+            Source::Zstd(_) => "Zstandard",
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple(self.form()).field(self.reader()).finish()
+    }
 }
 
 impl Stream {
@@ -87,7 +159,7 @@ impl Stream {
 
     /// Whether offsets count in a decompressed stream.
     pub(super) fn is_inflated(&self) -> bool {
-        matches!(self.source, Source::Gzip(_))
+        !matches!(self.source, Source::Plain(_))
     }
 
     /// Bytes handed on.
@@ -97,10 +169,7 @@ impl Stream {
 
     /// Bytes of the file used for that.
     pub(super) fn stored_position(&self) -> u64 {
-        match &self.source {
-            Source::Plain(reader) => reader.position(),
-            Source::Gzip(decoder) => decoder.get_ref().position(),
-        }
+        self.source.reader().position()
     }
 
     /// A byte of this stream, for an error.
@@ -108,14 +177,15 @@ impl Stream {
         Place { file: self.path.to_path_buf(), offset, inflated: self.is_inflated() }
     }
 
-    /// Fills `into`, or as much of it as is left; less than all means the end, which for gzip has
-    /// then been checked.
+    /// Fills `into`, or as much of it as is left; less than all means the end, which in
+    /// compressed data has then been checked.
     pub(super) fn fill(&mut self, into: &mut [u8]) -> Result<usize, InputError> {
         let mut filled = 0;
         while filled < into.len() {
             let count = match &mut self.source {
                 Source::Plain(reader) => reader.read(&mut into[filled..]),
                 Source::Gzip(decoder) => decoder.read(&mut into[filled..]),
+                Source::Zstd(decoder) => decoder.read(&mut into[filled..]),
             };
             match count {
                 Ok(0) => break,
@@ -155,16 +225,14 @@ impl Stream {
     }
 
     fn explain(&mut self, error: &io::Error) -> InputError {
-        let fault = match &mut self.source {
-            Source::Plain(reader) => reader.take_fault(),
-            Source::Gzip(decoder) => decoder.get_mut().take_fault(),
-        };
-        fault.unwrap_or_else(|| InputError::Gzip {
+        let form = self.source.form();
+        let fault = self.source.reader_mut().take_fault();
+        fault.unwrap_or_else(|| InputError::Compressed {
             file: self.path.to_path_buf(),
             stored_offset: self.stored_position(),
             fault: match error.kind() {
-                io::ErrorKind::UnexpectedEof => GzipFault::Cut,
-                _ => GzipFault::Damaged,
+                io::ErrorKind::UnexpectedEof => CompressedFault::Cut(form),
+                _ => CompressedFault::Damaged(form),
             },
         })
     }

@@ -190,3 +190,66 @@ fn a_lone_file_without_wallets_is_read_with_a_note() {
         ]
     );
 }
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).unwrap()
+}
+
+#[test]
+fn zstandard_files_give_the_same_chunks_and_damage_in_them_is_named() {
+    let tokens = documents(3000, 900);
+    let packed = zstd(&tokens.concat());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    dump(path, &[], &documents(2, 50).concat(), false);
+    fs::remove_file(path.join("cashu_tokens.bson")).unwrap();
+    let file = write(path, "cashu_tokens.bson.zst", &packed);
+    let input = open(path).unwrap();
+    assert!(
+        cuts(&input.tokens, CHUNK_BYTES_MIN).unwrap() == expected_cuts(&tokens, CHUNK_BYTES_MIN)
+    );
+    assert_eq!(input.tokens.plain_file(), None);
+    assert_eq!(input.tokens.stored_bytes(), u64::try_from(packed.len()).unwrap());
+    // Several frames are read as one stream.
+    let (front, back) = (tokens[..7].concat(), tokens[7..].concat());
+    write(path, "cashu_tokens.bson.zst", &[zstd(&front), zstd(&back)].concat());
+    assert_eq!(bytes(&open(path).unwrap().tokens).unwrap(), tokens.concat());
+
+    for cut in [5, packed.len() / 2, packed.len() - 1] {
+        fs::write(&file, &packed[..cut]).unwrap();
+        let error = open(path).and_then(|input| bytes(&input.tokens)).unwrap_err().to_string();
+        assert!(error.contains("rest of the Zstandard data"), "{cut}: {error}");
+    }
+    let mut damaged = packed.clone();
+    damaged[packed.len() / 2] ^= 0x40;
+    for wrong in [damaged, [&packed[..], b"more than four"].concat()] {
+        fs::write(&file, wrong).unwrap();
+        let error = open(path).and_then(|input| bytes(&input.tokens)).unwrap_err();
+        assert!(
+            matches!(error, InputError::Compressed { .. } | InputError::Frame { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn zstandard_has_the_same_bounds_as_gzip() {
+    let bomb = zstd(&document(16 * 1024 * 1024, b'x'));
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "cashu_tokens.bson.zst", &bomb);
+    assert!(matches!(read_all(&path), Err(InputError::InflateRatio { .. })));
+    let options = InputOptions {
+        inflate_ratio_max: u32::MAX,
+        inflated_bytes_max: 1024 * 1024,
+        ..InputOptions::default()
+    };
+    let input = Input::open(&path, &options).unwrap();
+    assert!(matches!(bytes(&input.tokens), Err(InputError::InflatedBytes { .. })));
+
+    // A frame that wants a window of 128 MiB is refused, whatever it holds.
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.window_log(27).unwrap();
+    encoder.write_all(&documents(3000, 900).concat()).unwrap();
+    let path = write(folder.path(), "wide.bson", &encoder.finish().unwrap());
+    assert!(matches!(read_all(&path), Err(InputError::Compressed { .. })));
+}
