@@ -11,6 +11,8 @@ use crate::support::raw::{
 };
 use remelt::document::ValueKind;
 use remelt::generate::{GenerateOptions, generate_in_memory};
+use remelt::sealed::{seal, unseal};
+use remelt::snapshot::format::{FORMAT_VERSION, SEAL_KEY, SnapshotManifest};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -174,7 +176,9 @@ fn a_document_that_breaks_the_specification_is_refused_with_the_byte() {
         let is_named = message.contains(fault) || fault.starts_with("does not end");
         assert!(is_named, "{fault}: {message}");
     }
-    place.put_tokens(&[first.clone(), token_with(2, &[element("odd", &deep(ValueKind::Document, 99))])].concat());
+    place.put_tokens(
+        &[first.clone(), token_with(2, &[element("odd", &deep(ValueKind::Document, 99))])].concat(),
+    );
     assert_eq!(place.accepts(&place.inputs())["stats"]["totalTokens"], 2);
 
     let mut unended = token(2);
@@ -276,7 +280,8 @@ fn a_gzip_bomb_is_stopped_at_its_bound() {
     let bomb = gzip(&vec![0; 8 << 20]);
     let path = place.put("bomb.gz", &bomb);
     place.refuses(&path, &[], arg(&path));
-    let tokens = gzip(&(0..2_000).flat_map(token).collect::<Vec<u8>>());
+    // The ratio is judged from 8 MiB on.
+    let tokens = gzip(&(0..50_000).flat_map(token).collect::<Vec<u8>>());
     place.put("small/nctool/cashu_wallets.bson", &wallet());
     let path = place.put("small/nctool/cashu_tokens.bson.gz", &tokens);
     let directory = place.inputs().join("small");
@@ -455,6 +460,31 @@ fn a_snapshot_that_lost_documents_at_their_boundary_is_detected() {
     fs::write(&path, &whole).unwrap();
     fs::remove_file(own.join("nctool/cashu_wallets.bson")).unwrap();
     place.refuses(&own, &[], "cashu_wallets");
+}
+
+#[test]
+fn a_manifest_that_leads_elsewhere_is_refused_though_its_seal_is_right() {
+    let place = Place::new();
+    let (own, _) = own_snapshot(&place);
+    let text = fs::read(own.join("snapshot.json")).unwrap();
+    let (known, _) = unseal::<SnapshotManifest>(&text, SEAL_KEY, FORMAT_VERSION).unwrap();
+    let put = |manifest: &SnapshotManifest| {
+        let (text, _) = seal(manifest, SEAL_KEY).unwrap();
+        fs::write(own.join("snapshot.json"), text).unwrap();
+    };
+    put(&known);
+    place.accepts(&own);
+    for name in ["../nctool", "..", "/tmp", "", "none such"] {
+        put(&SnapshotManifest { db: name.to_owned(), ..known.clone() });
+        place.refuses(&own, &[], "");
+    }
+    put(&SnapshotManifest { format_version: FORMAT_VERSION + 1, ..known.clone() });
+    place.refuses(&own, &[], "snapshot.json");
+    let mut short = known.clone();
+    short.collections[0].chunks[0].documents -= 1;
+    put(&short);
+    let message = place.refuses(&own, &[], "snapshot.json");
+    assert!(message.contains("contradicts itself"), "{message}");
 }
 
 #[test]

@@ -64,29 +64,30 @@ const CONSENT: &str = "--confirm --yes";
 #[test]
 fn analyze_reports_the_result_object_of_the_design() {
     let place = Place::with_plan();
-    let report = place.run("analyze @dump @other --json --repair-time 2026-01-01T00:00:00Z").exits(0);
+    let report =
+        place.run("analyze @dump @other --json --repair-time 2026-01-01T00:00:00Z").exits(0);
     assert_eq!(report.stderr, "");
     let report = report.json();
     assert_eq!(
         keys(&report),
-        [
-            "snapshot", "stats", "impact", "findings", "healthScore", "plan", "notChanged", "notes",
-            "performance"
-        ]
+        ["snapshot", "stats", "impact", "findings", "healthScore", "plan", "performance"]
     );
-    let parts: [(&str, &[&str]); 6] = [
+    let parts: [(&str, &[&str]); 5] = [
         ("snapshot", &["sha256", "consistency", "clusterTime", "bytes", "documents"]),
         (
             "stats",
             &[
-                "totalTokens", "totalMeltedTokens", "problematicTokens", "spentMeltedTokens",
-                "totalUsers", "totalWallets",
+                "totalTokens",
+                "totalMeltedTokens",
+                "problematicTokens",
+                "spentMeltedTokens",
+                "totalUsers",
+                "totalWallets",
             ],
         ),
         ("impact", &["tokensToMigrate", "totalAmountAffected", "affectedUsers"]),
         ("plan", &["sha256", "changes", "batches", "repairTime", "path"]),
         ("performance", &["bytes", "seconds", "documentsPerSecond"]),
-        ("notChanged", &["duplicate_field"]),
     ];
     for (part, expected) in parts {
         assert_eq!(keys(&report[part]), expected, "{part}");
@@ -96,7 +97,10 @@ fn analyze_reports_the_result_object_of_the_design() {
     assert_eq!(keys(&report["findings"]), codes);
     for code in codes {
         let expected: &[&str] = match code {
-            "inconsistent_status" | "negative_balance" | "amount_mismatch" | "double_counted"
+            "inconsistent_status"
+            | "negative_balance"
+            | "amount_mismatch"
+            | "double_counted"
             | "missing_change" => &["count", "amount", "affectedUsers"],
             "orphaned_tokens" | "duplicate_secrets" => &["count", "affectedUsers", "classes"],
             _ => &["count", "affectedUsers"],
@@ -158,7 +162,13 @@ fn rehearse_reports_the_whole_cycle_and_leaves_nothing_behind() {
     assert_eq!(
         keys(&report),
         [
-            "analyze", "applied", "verified", "rolledBack", "identical", "sha256Before", "sha256After"
+            "analyze",
+            "applied",
+            "verified",
+            "rolledBack",
+            "identical",
+            "sha256Before",
+            "sha256After"
         ]
     );
     let planned = &report["analyze"]["impact"]["tokensToMigrate"];
@@ -186,8 +196,14 @@ fn apply_verify_rollback_and_diff_lead_back_to_the_same_bytes() {
     let place = Place::with_plan();
     let before = place.files("dump");
     let verify_keys = [
-        "planSha256", "checked", "asPlanned", "asBefore", "drifted", "missing",
-        "newProblematicTokens", "ok",
+        "planSha256",
+        "checked",
+        "asPlanned",
+        "asBefore",
+        "drifted",
+        "missing",
+        "newProblematicTokens",
+        "ok",
     ];
     let plan: Value = serde_json::from_slice(&place.files("plan")["plan.json"]).unwrap();
     let changes = plan["totals"]["changes"].clone();
@@ -207,8 +223,15 @@ fn apply_verify_rollback_and_diff_lead_back_to_the_same_bytes() {
     assert_eq!(
         keys(&differing),
         [
-            "identical", "sha256First", "sha256Second", "unchanged", "changed", "onlyInFirst",
-            "onlyInSecond", "differences", "truncated"
+            "identical",
+            "sha256First",
+            "sha256Second",
+            "unchanged",
+            "changed",
+            "onlyInFirst",
+            "onlyInSecond",
+            "differences",
+            "truncated"
         ]
     );
     assert_eq!((&differing["changed"], &differing["identical"]), (&changes, &Value::Bool(false)));
@@ -237,8 +260,16 @@ fn apply_and_rollback_report_the_result_objects_of_the_design() {
     assert_eq!(
         keys(&applied),
         [
-            "runId", "planSha256", "state", "applied", "alreadyApplied", "drifted", "batches",
-            "seconds", "documentsPerSecond", "manifest"
+            "runId",
+            "planSha256",
+            "state",
+            "applied",
+            "alreadyApplied",
+            "drifted",
+            "batches",
+            "seconds",
+            "documentsPerSecond",
+            "manifest"
         ]
     );
     assert_eq!(keys(&applied["manifest"]), ["path", "sha256"]);
@@ -248,6 +279,28 @@ fn apply_and_rollback_report_the_result_objects_of_the_design() {
         ["runId", "state", "restored", "alreadyRestored", "drifted", "seconds"]
     );
     assert_eq!(rolled_back["restored"], applied["applied"]);
+    let report: Value =
+        serde_json::from_slice(&place.files("plan")["reports/summary.json"]).unwrap();
+    assert_eq!(applied["planSha256"], report["plan"]["sha256"]);
+    assert_eq!(applied["applied"], report["plan"]["changes"]);
+    assert_eq!(applied["batches"], report["plan"]["batches"]);
+    assert_eq!(
+        (&applied["state"], &rolled_back["state"]),
+        (&"completed".into(), &"rolled_back".into())
+    );
+
+    // Each run has left a journal and a manifest, whose hash is the one reported.
+    let runs = [&applied["runId"], &rolled_back["runId"]].map(|id| id.as_str().unwrap().to_owned());
+    let mut sorted = runs.clone();
+    sorted.sort();
+    assert_eq!(names_in(&place.at("plan/runs")), sorted);
+    for run in &runs {
+        assert_eq!(names_in(&place.at("plan/runs").join(run)), ["journal", "manifest.json"]);
+    }
+    let path = applied["manifest"]["path"].as_str().unwrap();
+    assert_eq!(Path::new(path), place.at("plan/runs").join(&runs[0]).join("manifest.json"));
+    let manifest = fs::read_to_string(path).unwrap();
+    assert!(manifest.contains(applied["manifest"]["sha256"].as_str().unwrap()), "{manifest}");
 }
 
 #[test]
@@ -427,6 +480,7 @@ fn a_plan_is_applied_to_its_own_snapshot_alone() {
     };
     refused("apply @plan --snapshot @other --out @repaired", "drift");
     refused("rollback @plan --snapshot @dump --out @restored", "drift");
+    assert_eq!(names_in(&place.at("plan/runs")), [""; 0], "a run that never was is not kept");
     // Only a token that the plan does not touch is another one.
     let path = place.at("dump/nctool/cashu_tokens.bson");
     let whole = fs::read(&path).unwrap();
@@ -520,9 +574,8 @@ fn results_for_people_fit_80_columns_and_go_to_standard_output_alone() {
         assert_eq!(outcome.stderr, "", "{line}");
         // Paths and hashes are as long as they are.
         let root = arg(place.root.path());
-        let long = outcome.stdout.lines().find(|line| {
-            line.chars().count() > 80 && !line.contains(root)
-        });
+        let long =
+            outcome.stdout.lines().find(|line| line.chars().count() > 80 && !line.contains(root));
         assert!(long.is_none(), "{line}: {long:?}");
         assert!(!outcome.stdout.contains(['\x1b', '\r']), "{line}: {outcome:?}");
     }

@@ -22,16 +22,15 @@ fn write_large_ledger(root: &Path) {
             })
             .collect();
         tokens.extend(document(&[
-            element("_id", &int32(-1 - number)),
+            element("_id", &string(format!("many proofs {number}"))),
             element("status", &string("unspent")),
             element("proofs", &array(&proofs)),
         ]));
     }
     for number in 0..220_000 {
-        let transaction = int32(number / 3 * 2);
         tokens.extend(document(&[
-            element("_id", &int32(number)),
-            element("transaction_id", &transaction),
+            element("_id", &string(format!("few bytes {number}"))),
+            element("transaction_id", &int32(number / 3 * 2)),
         ]));
     }
     write_dump(root, &tokens, Some(&wallets));
@@ -91,9 +90,10 @@ fn two_runs_of_the_program_make_the_same_plan() {
     let options = GenerateOptions { tokens: 1_000, seed: 4, damage: true };
     let (tokens, wallets, _) = generate_in_memory(&options).unwrap();
     write_dump(root.path(), &tokens, Some(&wallets));
+    let dump = root.path().join("nctool");
     let plan = |name: &str, threads: &str, time: &str| {
         let plan = root.path().join(name);
-        let arguments = ["analyze", arg(root.path()), arg(&plan), "--repair-time", time];
+        let arguments = ["analyze", arg(&dump), arg(&plan), "--repair-time", time];
         run(arguments.into_iter().chain(["--threads", threads, "--quiet"])).exits(0);
         plan_files(&plan)
     };

@@ -80,7 +80,8 @@ fn the_plan_and_the_reports_of_the_fixture_are_as_expected() {
         compare(&fixtures().join("nctool.expected").join(name), &files[name]);
     }
     // `plan.json` binds every byte of `changes.bson` by its hashes.
-    let is_known = |name: &&String| name.as_str() == "changes.bson" || EXPECTED.contains(&name.as_str());
+    let is_known =
+        |name: &&String| name.as_str() == "changes.bson" || EXPECTED.contains(&name.as_str());
     let unknown: Vec<&String> = files.keys().filter(|name| !is_known(name)).collect();
     assert!(unknown.is_empty(), "{unknown:?} are in no list of what is expected");
 }

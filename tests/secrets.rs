@@ -159,11 +159,8 @@ fn no_secret_of_a_ledger_appears_in_any_output() {
         vec!["analyze", dump, arg(&plan)],
         vec!["verify", arg(&plan), "--snapshot", dump],
         vec!["apply", arg(&plan), "--snapshot", dump, "--out", arg(&repaired)],
-        [
-            vec!["apply", arg(&plan), "--snapshot", dump, "--out", arg(&repaired)],
-            consent.to_vec(),
-        ]
-        .concat(),
+        [vec!["apply", arg(&plan), "--snapshot", dump, "--out", arg(&repaired)], consent.to_vec()]
+            .concat(),
         [
             vec!["rollback", arg(&plan), "--snapshot", arg(&repaired), "--out", arg(&restored)],
             consent.to_vec(),
@@ -211,7 +208,9 @@ fn no_secret_of_a_damaged_dump_appears_in_a_message() {
         let dump = place.dump(name, &tokens, &wallets);
         for form in [None, Some("--json")] {
             let plan = place.at("plan");
-            assert_silent(&run(["analyze", arg(&dump), arg(&plan)].into_iter().chain(form)).exits(1));
+            assert_silent(
+                &run(["analyze", arg(&dump), arg(&plan)].into_iter().chain(form)).exits(1),
+            );
             assert_silent(&run(["rehearse", arg(&dump)].into_iter().chain(form)).exits(1));
             let diff = run(["diff", arg(&dump), arg(&dump)].into_iter().chain(form));
             assert_silent(&diff);
@@ -264,7 +263,8 @@ fn the_password_of_a_uri_given_in_a_wrong_place_is_not_shown() {
 /// Every file and directory at and below `path`, with its mode.
 fn modes(path: &Path) -> Vec<(PathBuf, bool, u32)> {
     let metadata = fs::symlink_metadata(path).unwrap();
-    let mut all = vec![(path.to_path_buf(), metadata.is_dir(), metadata.permissions().mode() & 0o7777)];
+    let mut all =
+        vec![(path.to_path_buf(), metadata.is_dir(), metadata.permissions().mode() & 0o7777)];
     if metadata.is_dir() {
         for entry in fs::read_dir(path).unwrap() {
             all.extend(modes(&entry.unwrap().path()));
