@@ -5,6 +5,7 @@ pub mod decide;
 pub mod document;
 pub mod generate;
 pub mod journal;
+pub mod live;
 pub mod model;
 pub mod plan;
 pub mod progress;

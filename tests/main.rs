@@ -9,6 +9,7 @@
 mod analysis_matches_oracle;
 mod edit_matches_server;
 mod live_connect;
+mod live_exact;
 mod oracle_cases;
 mod servers;
 mod support;

@@ -5,6 +5,7 @@
 
 pub(crate) mod dumps;
 pub(crate) mod ledgers;
+pub(crate) mod live;
 pub(crate) mod mongod;
 pub(crate) mod odd;
 pub(crate) mod oracle;
