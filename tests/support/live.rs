@@ -9,7 +9,7 @@ use super::raw_collection::{RawCollection, numbered_id};
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
 use remelt::analysis::SpentAt;
-use remelt::document::{Value, elements, find};
+use remelt::document::{Value, elements, find, validate};
 use remelt::generate::{GenerateOptions, generate_in_memory};
 use remelt::live::{
     ApplyReport, RollbackOf, RollbackReport, RunError, RunOptions, apply, rollback,
@@ -46,10 +46,12 @@ impl Ledger {
         Ledger::in_database(shared.uri, shared.database, documents).await
     }
 
-    /// On a server of the test's own.
-    pub(crate) async fn on(set: &ReplicaSet, documents: &[Vec<u8>]) -> Ledger {
-        let database = set.client().await.database("nctool");
-        Ledger::in_database(set.database_uri("nctool"), database, documents).await
+    /// On a server of the test's own, in database `name`; the runs' connections have that name too,
+    /// so that fail points can be meant for them.
+    pub(crate) async fn on(set: &ReplicaSet, name: &str, documents: &[Vec<u8>]) -> Ledger {
+        let database = set.client().await.database(name);
+        let uri = format!("{}&appName={name}", set.database_uri(name));
+        Ledger::in_database(uri, database, documents).await
     }
 
     async fn in_database(uri: String, database: Database, documents: &[Vec<u8>]) -> Ledger {
@@ -261,5 +263,6 @@ pub(crate) fn odd_melted(random: &mut Random) -> Vec<Vec<u8>> {
         let plain = document(&[element("_id", &value), element("x", &int32(1))]);
         documents.push(made_melted(&plain, random));
     }
+    documents.retain(|document| validate(document).is_ok()); // none nested deeper than is read
     documents
 }
