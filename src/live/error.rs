@@ -194,6 +194,9 @@ pub enum RunError {
         /// The change.
         from: u64,
     },
+    /// It was told to stop.
+    #[error("interrupted; nothing was written")]
+    Stopped,
     /// Replication lag can't be measured.
     #[error("the replication lag can't be watched: {0}")]
     Lag(ServerError),
@@ -262,6 +265,7 @@ impl RunError {
             RunError::JournalAltered { .. } => "journal_altered",
             RunError::NotAsPlanned { .. } | RunError::Unexpected { .. } => "not_as_planned",
             RunError::TooLarge { .. } => "too_large",
+            RunError::Stopped => "interrupted",
         }
     }
 }

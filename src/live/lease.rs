@@ -69,7 +69,10 @@ impl<'a> Lease<'a> {
                 patiently(options.retry, || lease.fence()).await.map_err(error())?;
                 return Ok(lease);
             }
-            let held = runs(server).find_one(doc! {"_id": lease_id(collection)}).await;
+            let held = patiently(options.retry, || async {
+                runs(server).find_one(doc! {"_id": lease_id(collection)}).await
+            });
+            let held = held.await;
             let Some(held) = held.map_err(error())? else {
                 continue;
             };

@@ -20,7 +20,9 @@ mod place;
 mod report;
 mod rollback;
 mod run_log;
+mod status;
 mod store;
+mod verify;
 mod work;
 
 pub use apply::apply;
@@ -30,4 +32,6 @@ pub use migration_state::MIGRATION_NAME;
 pub use options::{PAUSE_FILE, RunOptions, StepHook, WORKERS_DEFAULT, WORKERS_MAX};
 pub use report::{ApplyReport, ManifestReport, RollbackReport};
 pub use rollback::{RollbackOf, rollback};
+pub use status::{HealthReport, MigrationReport, Recommendation, RunReport, StatusReport, status};
 pub use store::{JOURNAL_COLLECTION, RUNS_COLLECTION};
+pub use verify::{VerifyReport, verify};

@@ -28,7 +28,7 @@ pub(super) async fn find_place(
     options: &RunOptions,
 ) -> Result<Place, RunError> {
     let mut place = Place::New;
-    for run in read_runs(server).await? {
+    for run in read_runs(server, options.retry).await? {
         if run.collection != plan.content().snapshot.tokens {
             continue;
         }

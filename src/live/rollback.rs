@@ -56,7 +56,7 @@ pub async fn rollback(
     progress: &Progress,
 ) -> Result<RollbackReport, RunError> {
     guard_deployment(server)?;
-    let run = find_run(of, server).await?;
+    let run = find_run(of, server, options).await?;
     may_write(server, &run.collection, options).await?;
     create_collections(server, options).await?;
     let lease = Lease::take(server, options, &run.collection, &run.id).await?;
@@ -69,8 +69,12 @@ pub async fn rollback(
     result
 }
 
-async fn find_run(of: RollbackOf<'_>, server: &Server) -> Result<StoredRun, RunError> {
-    let runs = read_runs(server).await?;
+async fn find_run(
+    of: RollbackOf<'_>,
+    server: &Server,
+    options: &RunOptions,
+) -> Result<StoredRun, RunError> {
+    let runs = read_runs(server, options.retry).await?;
     match of {
         RollbackOf::Run(id) => runs
             .into_iter()
@@ -97,7 +101,7 @@ async fn with_lease(
     lease: &Lease<'_>,
 ) -> Result<RollbackReport, RunError> {
     // Only now nobody else can change it.
-    let run = find_run(of, server).await?;
+    let run = find_run(of, server, options).await?;
     let recorded = read_recorded(server, options, &run.id).await?;
     check_complete(&run, &recorded)?;
     let (directory, local) = match of {

@@ -18,6 +18,7 @@ use mongodb::Collection;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 use mongodb::error::Result as DriverResult;
+use std::time::Duration;
 
 /// Runs, leases and fences.
 pub const RUNS_COLLECTION: &str = "remelt_runs";
@@ -144,16 +145,26 @@ pub(super) async fn create_collections(
 }
 
 /// All runs, newest first.
-pub(super) async fn read_runs(server: &Server) -> Result<Vec<StoredRun>, ServerError> {
-    let documents = read_run_documents(server).await?;
+pub(super) async fn read_runs(
+    server: &Server,
+    patience: Duration,
+) -> Result<Vec<StoredRun>, ServerError> {
+    let documents = read_run_documents(server, patience).await?;
     Ok(documents.iter().filter_map(StoredRun::read).collect())
 }
 
-pub(super) async fn read_run_documents(server: &Server) -> Result<Vec<Document>, ServerError> {
-    let error = || failed("read the runs", "find on remelt_runs");
+/// All runs' documents, newest first.
+pub(super) async fn read_run_documents(
+    server: &Server,
+    patience: Duration,
+) -> Result<Vec<Document>, ServerError> {
     let newest = doc! {"startedAt": -1, "_id": -1};
-    let found = runs(server).find(doc! {"planSha256": {"$exists": true}}).sort(newest).await;
-    found.map_err(error())?.try_collect().await.map_err(error())
+    let read = patiently(patience, || async {
+        let runs = runs(server);
+        let found = runs.find(doc! {"planSha256": {"$exists": true}}).sort(newest.clone());
+        found.await?.try_collect().await
+    });
+    read.await.map_err(failed("read the runs", "find on remelt_runs"))
 }
 
 pub(super) async fn set_run(
