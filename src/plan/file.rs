@@ -355,6 +355,12 @@ impl Batch {
         &self.bytes
     }
 
+    /// The bytes of each change.
+    pub fn encoded(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.starts.iter().skip(1).copied().chain([self.bytes.len()]);
+        self.starts.iter().zip(ends).map(|(start, end)| &self.bytes[*start..end])
+    }
+
     /// Its changes, in the snapshot's order.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
         (0..self.len()).filter_map(|index| self.change(index))

@@ -1,0 +1,251 @@
+//! What the database says: the migration's state, the runs, the health, what to do.
+
+use super::lease::holder_of;
+use super::migration_state;
+use super::options::RunOptions;
+use super::patience::patiently;
+use super::store::read_run_documents;
+use crate::journal::RunState;
+use crate::model::Timestamp;
+use crate::server::{Server, ServerError, failed};
+use mongodb::bson::{Bson, Document, doc};
+use serde::Serialize;
+use std::time::Duration;
+
+/// The collection of tokens.
+pub(super) const TOKENS: &str = "cashu_tokens";
+
+/// `status`'s result object (`design.md`, Result objects).
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusReport {
+    /// The migration.
+    pub migration: MigrationReport,
+    /// The runs, newest first.
+    pub runs: Vec<RunReport>,
+    /// The tokens' health.
+    pub health: HealthReport,
+    /// What to do, most urgent first.
+    pub recommendations: Vec<Recommendation>,
+}
+
+/// The migration's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationReport {
+    /// Whether it was completed.
+    pub is_completed: bool,
+    /// Whether there is something to repair.
+    pub migration_needed: bool,
+    /// Melted and unspent tokens.
+    pub problematic_tokens: u64,
+    /// Melted tokens.
+    pub total_melted_tokens: u64,
+    /// Melted and spent tokens.
+    pub spent_melted_tokens: u64,
+    /// As in `migrationstates`; `not_started` without a record.
+    pub state: String,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunReport {
+    /// Its id.
+    pub run_id: String,
+    /// Its plan.
+    pub plan_sha256: Option<String>,
+    /// How far it is.
+    pub state: String,
+    /// Whether a process works on it now.
+    pub is_active: bool,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it last said something.
+    pub updated_at: Option<Timestamp>,
+    /// Changes of the plan.
+    pub changes: u64,
+    /// Batches of the plan.
+    pub batches: u64,
+    /// Documents that are recorded as applied, when it ended.
+    pub applied: Option<u64>,
+    /// Documents that were left as they are, when it ended.
+    pub drifted: Option<u64>,
+    /// Documents that were restored, when it was rolled back.
+    pub restored: Option<u64>,
+    /// Why it stopped.
+    pub error: Option<String>,
+}
+
+/// The tokens' health.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthReport {
+    /// All tokens.
+    pub total_tokens: u64,
+    /// 1 − problematic / melted; 1 when nothing is melted.
+    pub health_score: f64,
+    /// The server's version.
+    pub server_version: String,
+    /// Name of the replica set.
+    pub replica_set: Option<String>,
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recommendation {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// `high`, `medium` or `low`.
+    pub priority: &'static str,
+    /// What was found.
+    pub message: String,
+    /// What to do.
+    pub action: String,
+}
+
+/// Counts over the whole collection, in one pass of the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct TokenCounts {
+    pub(super) total: u64,
+    pub(super) melted: u64,
+    pub(super) problematic: u64,
+    pub(super) spent_melted: u64,
+}
+
+pub(super) async fn count_tokens(
+    server: &Server,
+    collection: &str,
+    patience: Duration,
+) -> Result<TokenCounts, ServerError> {
+    let is = |field: &str, word: &str| doc! {"$eq": [field, word]};
+    let one_if = |condition: Document| doc! {"$sum": {"$cond": [condition, 1_i64, 0_i64]}};
+    let melted = || is("$transaction_type", "melted");
+    let melted_and = |word: &str| doc! {"$and": [melted(), is("$status", word)]};
+    let group = doc! {"$group": {
+        "_id": Bson::Null,
+        "total": {"$sum": 1_i64},
+        "melted": one_if(melted()),
+        "problematic": one_if(melted_and("unspent")),
+        "spent": one_if(melted_and("spent")),
+    }};
+    let counted = patiently(patience, || async {
+        let tokens = server.collection(collection);
+        let mut found = tokens.aggregate([group.clone()]).await?;
+        match found.advance().await? {
+            true => Ok(Some(Document::try_from(found.current())?)),
+            false => Ok(None),
+        }
+    });
+    let counted = counted.await.map_err(failed("count the tokens", "find on cashu_tokens"))?;
+    let Some(counted) = counted else {
+        return Ok(TokenCounts::default());
+    };
+    let count = |name| counted.get_i64(name).ok().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    Ok(TokenCounts {
+        total: count("total"),
+        melted: count("melted"),
+        problematic: count("problematic"),
+        spent_melted: count("spent"),
+    })
+}
+
+/// Reads the state of everything. Writes nothing.
+///
+/// # Errors
+/// [`ServerError`].
+pub async fn status(server: &Server, options: &RunOptions) -> Result<StatusReport, ServerError> {
+    let counts = count_tokens(server, TOKENS, options.retry).await?;
+    let stored = migration_state::read(server, options).await?;
+    let active = patiently(options.retry, || holder_of(server, TOKENS));
+    let active = active.await.map_err(failed("read the lease", "find on remelt_runs"))?;
+    let documents = read_run_documents(server, options.retry).await?;
+    let runs: Vec<RunReport> = documents.iter().map(|run| run_report(run, &active)).collect();
+    let state = stored.map_or_else(|| "not_started".to_owned(), |stored| stored.status);
+    let migration = MigrationReport {
+        is_completed: state == "completed",
+        migration_needed: counts.problematic > 0,
+        problematic_tokens: counts.problematic,
+        total_melted_tokens: counts.melted,
+        spent_melted_tokens: counts.spent_melted,
+        state,
+    };
+    let health = HealthReport {
+        total_tokens: counts.total,
+        health_score: health_score(counts),
+        server_version: server.deployment().server_version.clone(),
+        replica_set: server.deployment().replica_set.clone(),
+    };
+    let recommendations = recommend(&migration, &runs);
+    Ok(StatusReport { migration, runs, health, recommendations })
+}
+
+#[allow(clippy::float_arithmetic, clippy::cast_precision_loss)] // a score for people, no amount
+fn health_score(counts: TokenCounts) -> f64 {
+    if counts.melted == 0 {
+        return 1.0;
+    }
+    (counts.melted - counts.problematic) as f64 / counts.melted as f64
+}
+
+fn run_report(run: &Document, active: &Option<String>) -> RunReport {
+    let count = |name| run.get_i64(name).ok().and_then(|n| u64::try_from(n).ok());
+    let text = |name| run.get_str(name).ok().map(str::to_owned);
+    let time = |name| run.get_datetime(name).ok().map(|at| Timestamp(at.timestamp_millis()));
+    let run_id = text("_id").unwrap_or_default();
+    RunReport {
+        is_active: active.as_ref() == Some(&run_id),
+        run_id,
+        plan_sha256: text("planSha256"),
+        state: text("state").unwrap_or_default(),
+        started_at: time("startedAt"),
+        updated_at: time("updatedAt"),
+        changes: count("changes").unwrap_or(0),
+        batches: count("batches").unwrap_or(0),
+        applied: count("applied"),
+        drifted: count("drifted"),
+        restored: count("restored"),
+        error: text("error"),
+    }
+}
+
+fn recommend(migration: &MigrationReport, runs: &[RunReport]) -> Vec<Recommendation> {
+    let mut found = Vec::new();
+    let is = |run: &RunReport, state: RunState| run.state == state.as_str();
+    for run in runs.iter().filter(|run| !run.is_active) {
+        let id = &run.run_id;
+        let unfinished = [RunState::Running, RunState::Interrupted, RunState::Failed];
+        if unfinished.iter().any(|state| is(run, *state)) {
+            found.push(Recommendation {
+                kind: "run",
+                priority: "high",
+                message: format!("Run {id} is not finished ({})", run.state),
+                action: format!("Run the same remelt apply again, or: remelt rollback {id}"),
+            });
+        } else if is(run, RunState::RollingBack) {
+            found.push(Recommendation {
+                kind: "run",
+                priority: "high",
+                message: format!("The rollback of run {id} is not finished"),
+                action: format!("remelt rollback {id}"),
+            });
+        }
+    }
+    if migration.migration_needed {
+        found.push(Recommendation {
+            kind: "migration",
+            priority: if migration.is_completed { "medium" } else { "high" },
+            message: format!("{} melted tokens are unspent", migration.problematic_tokens),
+            action: "remelt export, remelt analyze, then remelt preview the plan".to_owned(),
+        });
+    } else if found.is_empty() {
+        found.push(Recommendation {
+            kind: "health",
+            priority: "low",
+            message: "No melted token is unspent".to_owned(),
+            action: "Nothing to do; remelt monitor watches for new damage".to_owned(),
+        });
+    }
+    found
+}

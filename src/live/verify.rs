@@ -1,0 +1,84 @@
+//! Whether a plan's documents are as planned, and whether new damage has come.
+
+use super::error::RunError;
+use super::observe::{Seen, observe};
+use super::options::RunOptions;
+use super::patience::patiently;
+use super::status::count_tokens;
+use crate::model::Sha256Hash;
+use crate::plan::Plan;
+use crate::progress::{Progress, Unit};
+use crate::server::{Server, failed};
+use serde::Serialize;
+
+/// What `verify` found (`design.md`, Result objects).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyReport {
+    /// The plan.
+    pub plan_sha256: Sha256Hash,
+    /// Documents read and hashed.
+    pub checked: u64,
+    /// Byte for byte as after the plan.
+    pub as_planned: u64,
+    /// Byte for byte as before it.
+    pub as_before: u64,
+    /// Neither.
+    pub drifted: u64,
+    /// Not there.
+    pub missing: u64,
+    /// Melted and unspent documents that the plan does not know.
+    pub new_problematic_tokens: u64,
+    /// Every document is as planned, and there is no new damage.
+    pub ok: bool,
+}
+
+/// Reads and hashes every document of `plan`, and counts new damage. Writes nothing.
+///
+/// # Errors
+/// [`RunError`] when the plan or the server can't be read, or it was told to stop.
+pub async fn verify(
+    plan: &Plan,
+    server: &Server,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<VerifyReport, RunError> {
+    let collection = &plan.content().snapshot.tokens;
+    progress.begin("verify the plan's documents", plan.content().totals.changes, Unit::Documents);
+    let (mut as_planned, mut as_before, mut drifted, mut missing) = (0, 0, 0, 0);
+    let mut known_problematic: u64 = plan.content().not_changed.values().sum();
+    for batch in plan.batches() {
+        progress.check().map_err(|_| RunError::Stopped)?;
+        let batch = batch?;
+        let changes: Vec<_> = batch.changes().collect();
+        let seen = patiently(options.retry, || observe(server, collection, &changes, None));
+        let seen = seen.await;
+        let seen = seen.map_err(failed("read the plan's documents", "find on cashu_tokens"))?;
+        for seen in seen.0 {
+            match seen {
+                Seen::After => as_planned += 1,
+                Seen::Before => as_before += 1,
+                Seen::Changed { .. } => drifted += 1,
+                Seen::Missing => missing += 1,
+            }
+            let is_problematic =
+                matches!(seen, Seen::Before | Seen::Changed { is_problematic: true });
+            known_problematic += u64::from(is_problematic);
+        }
+        progress.advance(changes.len() as u64);
+    }
+    let checked = as_planned + as_before + drifted + missing;
+    let counts = count_tokens(server, collection, options.retry).await?;
+    let new_problematic_tokens = counts.problematic.saturating_sub(known_problematic);
+    let ok = as_planned == checked && new_problematic_tokens == 0;
+    Ok(VerifyReport {
+        plan_sha256: plan.sha256(),
+        checked,
+        as_planned,
+        as_before,
+        drifted,
+        missing,
+        new_problematic_tokens,
+        ok,
+    })
+}
