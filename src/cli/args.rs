@@ -258,7 +258,7 @@ pub(crate) struct ApplyArgs {
     #[arg(long, value_name = "SNAPSHOT")]
     pub(crate) snapshot: PathBuf,
     /// New directory for the repaired copy
-    #[arg(long, value_name = "SNAPSHOT_DIR")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) consent: ConfirmArgs,
@@ -288,7 +288,7 @@ pub(crate) struct RollbackArgs {
     #[arg(long, value_name = "SNAPSHOT")]
     pub(crate) snapshot: PathBuf,
     /// New directory for the restored copy
-    #[arg(long, value_name = "SNAPSHOT_DIR")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) consent: ConfirmArgs,
