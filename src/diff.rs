@@ -8,11 +8,12 @@ use crate::document::{Malformed, Value, ValueKind, date_text, elements, find, id
 use crate::model::{Sha256Hash, hash_bytes};
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
-use crate::snapshot::Snapshot;
-use crate::snapshot::identity::{ChunkTable, root_hash};
+use crate::snapshot::identity::ChunkTable;
 use crate::snapshot::input::{Chunk, Collection, InputError};
+use crate::snapshot::{Snapshot, SnapshotError};
 use crate::verify::id_hash;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
 
 const SORTER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -88,6 +89,9 @@ pub enum DiffError {
     /// A snapshot can't be read.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// A snapshot's documents are not those of its manifest.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// A document is malformed.
     #[error(
         "{collection}: document number {ordinal} (from 0) is malformed BSON: {fault}; take the dump anew"
@@ -133,11 +137,9 @@ pub fn diff(
     let tokens = compare(sides.map(|s| Some(&s.tokens)), differences_max, &mut report, progress)?;
     let wallets =
         compare(sides.map(|s| s.wallets.as_ref()), differences_max, &mut report, progress)?;
-    let root = |side: usize| {
-        let has_wallets = sides[side].wallets.is_some();
-        root_hash(&tokens[side], has_wallets.then_some(&wallets[side]))
-    };
-    (report.sha256_first, report.sha256_second) = (root(0), root(1));
+    let wallets = [0, 1].map(|side: usize| sides[side].wallets.as_ref().map(|_| &wallets[side]));
+    report.sha256_first = first.check(&tokens[0], wallets[0])?;
+    report.sha256_second = second.check(&tokens[1], wallets[1])?;
     report.identical = report.sha256_first == report.sha256_second;
     let all = report.changed + report.only_in_first + report.only_in_second;
     report.truncated = all > report.differences.len() as u64;
@@ -250,7 +252,7 @@ fn pair_up(
     room: usize,
     report: &mut DiffReport,
 ) -> Result<Vec<Pair>, DiffError> {
-    let mut kept = std::collections::BTreeMap::new();
+    let mut kept = BTreeMap::new();
     let mut keep = |pair: Pair| {
         let order = (pair.0[0].unwrap_or(u64::MAX), pair.0[1].unwrap_or(u64::MAX));
         kept.insert(order, pair);
@@ -262,29 +264,15 @@ fn pair_up(
         let (ordinal, hash) = row.payload.get(1..)?.split_first_chunk::<8>()?;
         Some((u64::from_be_bytes(*ordinal), hash.try_into().ok()?))
     };
-    let damaged = || ScratchError::Damaged;
-    let mut pending: Option<Row> = None;
+    // Rows come by `_id`, of one `_id` those of the first snapshot before those of the second. Documents
+    // that share an `_id`, which only a damaged collection has, are paired in their order.
+    let mut waiting: VecDeque<(u64, [u8; 32])> = VecDeque::new();
+    let mut key = Vec::new();
     let mut row = Row::default();
     loop {
         let more = sorted.next_into(&mut row)?;
-        let before = pending.take();
-        if let Some(before) = before {
-            let (first, first_hash) = parse(&before).ok_or_else(damaged)?;
-            let is_second_alone = before.payload[0] == 1;
-            if more && !is_second_alone && row.payload[0] == 1 && row.key == before.key {
-                let (second, second_hash) = parse(&row).ok_or_else(damaged)?;
-                if first_hash == second_hash {
-                    report.unchanged += 1;
-                } else {
-                    report.changed += 1;
-                    keep(Pair([Some(first), Some(second)]));
-                }
-                continue;
-            }
-            if is_second_alone {
-                report.only_in_second += 1;
-                keep(Pair([None, Some(first)]));
-            } else {
+        if !more || row.key != key {
+            for (first, _) in waiting.drain(..) {
                 report.only_in_first += 1;
                 keep(Pair([Some(first), None]));
             }
@@ -292,7 +280,23 @@ fn pair_up(
         if !more {
             return Ok(kept.into_values().collect());
         }
-        pending = Some(row.clone());
+        key.clone_from(&row.key);
+        let (ordinal, hash) = parse(&row).ok_or(ScratchError::Damaged)?;
+        if row.payload.first() == Some(&0) {
+            waiting.push_back((ordinal, hash));
+            continue;
+        }
+        match waiting.pop_front() {
+            Some((_, first_hash)) if first_hash == hash => report.unchanged += 1,
+            Some((first, _)) => {
+                report.changed += 1;
+                keep(Pair([Some(first), Some(ordinal)]));
+            }
+            None => {
+                report.only_in_second += 1;
+                keep(Pair([None, Some(ordinal)]));
+            }
+        }
     }
 }
 

@@ -10,8 +10,9 @@ use crate::model::{Sha256Hash, hash_bytes};
 use crate::plan::{Plan, PlanError};
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
-use crate::snapshot::Snapshot;
+use crate::snapshot::identity::ChunkTable;
 use crate::snapshot::input::{Chunk, InputError};
+use crate::snapshot::{Snapshot, SnapshotError};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -48,6 +49,9 @@ pub enum VerifyError {
     /// The snapshot can't be read.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// The snapshot's documents are not those of its manifest.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// A token is malformed.
     #[error(
         "{collection}: document number {ordinal} (from 0) is malformed BSON: {fault}; take the dump anew"
@@ -122,6 +126,7 @@ fn scan(
     progress.begin("verifying tokens", tokens.stored_bytes(), Unit::Bytes);
     let mut reader = tokens.read()?;
     let mut chunk = Chunk::default();
+    let mut table = ChunkTable::new();
     let (mut seen, mut ordinal, mut unknown) = (0, 0, 0);
     while reader.next_chunk(&mut chunk)? {
         progress.check()?;
@@ -144,9 +149,12 @@ fn scan(
             }
             ordinal += 1;
         }
+        let bytes = chunk.bytes();
+        table.push(bytes.len() as u64, chunk.documents as u64, hash_bytes(bytes));
         progress.advance(reader.stored_position().saturating_sub(seen));
         seen = reader.stored_position();
     }
+    snapshot.check_tokens(&table)?;
     Ok(unknown)
 }
 

@@ -7,13 +7,22 @@
 )]
 
 mod analysis_matches_oracle;
+mod bad_inputs;
+mod cli;
+mod determinism;
 mod edit_matches_server;
 mod export;
 mod export_faults;
+mod forms;
+mod goldens;
+mod interruption;
 mod live_connect;
 mod live_crash;
 mod live_exact;
 mod live_faults;
 mod oracle_cases;
+mod roundtrip;
+mod secrets;
 mod servers;
 mod support;
+mod truth;

@@ -211,6 +211,7 @@ fn verify(error: &VerifyError) -> (Exit, &'static str) {
     match error {
         VerifyError::Plan(error) => plan(error),
         VerifyError::Input(error) => input(error),
+        VerifyError::Snapshot(error) => snapshot(error),
         VerifyError::Malformed { .. } => (Exit::Failed, "malformed_input"),
         VerifyError::Scratch(_) => (Exit::Failed, "scratch"),
         VerifyError::Interrupted(_) => (Exit::Failed, "interrupted"),
@@ -220,6 +221,7 @@ fn verify(error: &VerifyError) -> (Exit, &'static str) {
 fn diff(error: &DiffError) -> (Exit, &'static str) {
     match error {
         DiffError::Input(error) => input(error),
+        DiffError::Snapshot(error) => snapshot(error),
         DiffError::Malformed { .. } => (Exit::Failed, "malformed_input"),
         DiffError::Scratch(_) => (Exit::Failed, "scratch"),
         DiffError::Interrupted(_) => (Exit::Failed, "interrupted"),
@@ -240,23 +242,16 @@ pub(crate) fn split_hint(message: &str) -> (&str, &str) {
     message.split_once("; ").unwrap_or((message, ""))
 }
 
-/// `text` with the user information of every URI in it removed.
+/// `text` with the user information of every URI in it removed. A password may hold anything a person
+/// forgot to escape, blanks and slashes too, so in each line all from a `://` to the last `@` goes.
 pub(crate) fn without_credentials(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        safe.push_str(before);
-        let end = after.find(|c: char| c.is_whitespace()).unwrap_or(after.len());
-        rest = match after[..end].rfind('@') {
-            Some(sign) => {
-                safe.push_str("***");
-                &after[sign..]
-            }
-            None => after,
-        };
-    }
-    safe + rest
+    let without = |line: &str| match (line.find("://"), line.rfind('@')) {
+        (Some(start), Some(sign)) if start < sign => {
+            format!("{}://***{}", &line[..start], &line[sign..])
+        }
+        _ => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(without).collect()
 }
 
 #[cfg(test)]
@@ -268,6 +263,7 @@ mod tests {
         for (text, safe) in [
             ("mongodb://u:p@h/db", "mongodb://***@h/db"),
             ("'mongodb+srv://u:p@ss@h' and http://x/y", "'mongodb+srv://***@h' and http://x/y"),
+            ("a mongodb://u:a b/c://@d@h\nx@y http://z", "a mongodb://***@h\nx@y http://z"),
             ("nothing", "nothing"),
         ] {
             assert_eq!(without_credentials(text), safe);

@@ -3,7 +3,7 @@
 use super::format::{
     Consistency, FILE_NAME, FORMAT_VERSION, Presence, Role, SEAL_KEY, SnapshotManifest, Source,
 };
-use super::identity::{ChunkTable, root_hash};
+use super::identity::{ChunkRecord, ChunkTable, root_hash};
 use super::input::{Input, InputError, InputOptions};
 use crate::model::Sha256Hash;
 use crate::publish::io_reason;
@@ -119,33 +119,46 @@ impl Snapshot {
         let Some(manifest) = self.manifest.as_ref().filter(|m| m.sha256 != root) else {
             return Ok(root);
         };
-        for (role, table) in [(Role::Tokens, Some(tokens)), (Role::Wallets, wallets)] {
-            let recorded = manifest.collection(role);
-            let expected = recorded.map_or(&[][..], |collection| &collection.chunks);
-            let seen = table.map_or(&[][..], ChunkTable::records);
-            let differs =
-                (0..expected.len().max(seen.len())).find(|i| expected.get(*i) != seen.get(*i));
-            if let Some(at) = differs {
-                let describe = |record: Option<&super::identity::ChunkRecord>| match record {
-                    Some(r) => {
-                        format!(
-                            "{} documents of {} bytes with SHA-256 {}",
-                            r.documents, r.bytes, r.sha256
-                        )
-                    }
-                    None => "the end".to_owned(),
-                };
-                let offset = expected.get(at).or(seen.get(at)).map_or(0, |record| record.offset);
-                return Err(SnapshotError::Altered {
-                    collection: recorded.map_or_else(String::new, |c| c.name.clone()),
-                    offset,
-                    expected: describe(expected.get(at)),
-                    seen: describe(seen.get(at)),
-                });
-            }
-        }
+        compare_chunks(manifest, Role::Tokens, Some(tokens))?;
+        compare_chunks(manifest, Role::Wallets, wallets)?;
         Ok(root)
     }
+
+    /// Compares the tokens alone with the manifest's table, for work that reads nothing else.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Altered`] with the first difference.
+    pub fn check_tokens(&self, tokens: &ChunkTable) -> Result<(), SnapshotError> {
+        match &self.manifest {
+            Some(manifest) => compare_chunks(manifest, Role::Tokens, Some(tokens)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn compare_chunks(
+    manifest: &SnapshotManifest,
+    role: Role,
+    table: Option<&ChunkTable>,
+) -> Result<(), SnapshotError> {
+    let recorded = manifest.collection(role);
+    let expected = recorded.map_or(&[][..], |collection| &collection.chunks);
+    let seen = table.map_or(&[][..], ChunkTable::records);
+    let differs = (0..expected.len().max(seen.len())).find(|i| expected.get(*i) != seen.get(*i));
+    let Some(at) = differs else { return Ok(()) };
+    let describe = |record: Option<&ChunkRecord>| match record {
+        Some(r) => {
+            format!("{} documents of {} bytes with SHA-256 {}", r.documents, r.bytes, r.sha256)
+        }
+        None => "the end".to_owned(),
+    };
+    let offset = expected.get(at).or(seen.get(at)).map_or(0, |record| record.offset);
+    Err(SnapshotError::Altered {
+        collection: recorded.map_or_else(String::new, |c| c.name.clone()),
+        offset,
+        expected: describe(expected.get(at)),
+        seen: describe(seen.get(at)),
+    })
 }
 
 fn read_manifest(path: &Path) -> Result<SnapshotManifest, SnapshotError> {

@@ -3,8 +3,11 @@
 //! The oracle and the ledgers use nothing of the library: a mistake made there must not be repeated
 //! here.
 
+pub(crate) mod archive_writer;
+pub(crate) mod command;
 pub(crate) mod dumps;
 pub(crate) mod exports;
+pub(crate) mod files;
 pub(crate) mod ledgers;
 pub(crate) mod live;
 pub(crate) mod mongod;

@@ -281,7 +281,8 @@ pub enum InputError {
     },
     /// An option holds what can't be a collection's or database's name.
     #[error(
-        "--{option}: expected a name without slashes and of at most {} bytes",
+        "--{option}: expected a name without slashes and of at most {} bytes; give the name alone, \
+         without a path",
         super::NAME_BYTES_MAX
     )]
     Name {
