@@ -10,6 +10,7 @@ mod analysis_matches_oracle;
 mod edit_matches_server;
 mod export;
 mod export_faults;
+mod export_speed;
 mod live_connect;
 mod oracle_cases;
 mod servers;
