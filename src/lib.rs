@@ -6,6 +6,7 @@ pub mod document;
 pub mod export;
 pub mod generate;
 pub mod journal;
+pub mod live;
 pub mod model;
 pub mod plan;
 pub mod progress;

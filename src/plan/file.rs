@@ -334,12 +334,16 @@ impl Batch {
         &self.bytes
     }
 
+    /// The bytes of each change.
+    pub fn encoded(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.starts.iter().skip(1).copied().chain([self.bytes.len()]);
+        self.starts.iter().zip(ends).map(|(start, end)| &self.bytes[*start..end])
+    }
+
     /// Its changes, in the snapshot's order.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
-        let ends = self.starts.iter().skip(1).copied().chain([self.bytes.len()]);
-        let documents = self.starts.iter().zip(ends).map(|(start, end)| &self.bytes[*start..end]);
         // All were decoded when the batch was read.
-        documents.filter_map(|document| Change::decode(document).ok())
+        self.encoded().filter_map(|document| Change::decode(document).ok())
     }
 }
 

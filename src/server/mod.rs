@@ -8,6 +8,7 @@ mod connect;
 mod deployment;
 mod error;
 
+pub(crate) use connect::durable;
 pub use connect::{APP_NAME, DB_DEFAULT, Server, ServerOptions};
 pub use deployment::{Deployment, DeploymentKind};
 pub use error::{ServerError, error_code, failed, has_label};

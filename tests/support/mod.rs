@@ -6,6 +6,7 @@
 pub(crate) mod dumps;
 pub(crate) mod exports;
 pub(crate) mod ledgers;
+pub(crate) mod live;
 pub(crate) mod mongod;
 pub(crate) mod odd;
 pub(crate) mod oracle;

@@ -1,0 +1,304 @@
+//! Applying a plan.
+
+use super::batch::RunContext;
+use super::error::RunError;
+use super::guard::guard;
+use super::lease::Lease;
+use super::migration_state::{self, Change};
+use super::observe::observe;
+use super::options::RunOptions;
+use super::pace::Pace;
+use super::patience::patiently;
+use super::place::{Place, find_place};
+use super::report::{ApplyReport, ManifestReport, pace_of};
+use super::run_log::RunLog;
+use super::store::{Recorded, create_collections, may_write, number, read_recorded, set_run};
+use super::work::{UnitKey, Work, held};
+use crate::decide::OnDrift;
+use crate::journal::{DRIFT_LISTED_MAX, Goal, Record, RunDirectory, RunState};
+use crate::model::Timestamp;
+use crate::plan::Plan;
+use crate::progress::{Progress, Unit};
+use crate::server::{Server, failed};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mongodb::bson::{DateTime, doc, oid::ObjectId};
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+/// A run that is about to work or at work.
+struct Run<'a> {
+    plan: &'a Plan,
+    server: &'a Server,
+    options: &'a RunOptions,
+    progress: &'a Progress,
+    id: String,
+    started_at: Timestamp,
+    log: Mutex<RunLog>,
+}
+
+/// Applies `plan`, or goes on with a run of it that was not finished.
+///
+/// # Errors
+/// [`RunError`]. What was committed before is recorded; the same command goes on.
+pub async fn apply(
+    plan: &Plan,
+    server: &Server,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<ApplyReport, RunError> {
+    guard(plan, server, options)?;
+    find_place(plan, server, options).await?;
+    let collection = &plan.content().snapshot.tokens;
+    may_write(server, collection, options).await?;
+    create_collections(server, options).await?;
+    options.reached("collections created");
+    let fresh = ObjectId::new().to_hex();
+    let lease = Lease::take(server, options, collection, &fresh).await?;
+    options.reached("lease taken");
+    let result = with_lease(plan, server, options, progress, &lease, fresh).await;
+    if !matches!(result, Err(RunError::LeaseLost)) {
+        lease.release().await;
+        options.reached("lease released");
+    }
+    result
+}
+
+async fn with_lease(
+    plan: &Plan,
+    server: &Server,
+    options: &RunOptions,
+    progress: &Progress,
+    lease: &Lease<'_>,
+    fresh: String,
+) -> Result<ApplyReport, RunError> {
+    // Only now nobody else can change it.
+    let place = find_place(plan, server, options).await?;
+    let (id, started_at, directory, local) = match &place {
+        Place::New => {
+            let directory = RunDirectory::create(plan.directory(), &fresh)?;
+            (fresh, (options.now)(), directory, Vec::new())
+        }
+        Place::Resume(run) => {
+            let (directory, local) = RunDirectory::resume(plan.directory(), &run.id)?;
+            let started_at = Timestamp(run.started_at.timestamp_millis());
+            (run.id.clone(), started_at, directory, local)
+        }
+    };
+    options.reached("run directory opened");
+    let log = RunLog::new(&id, plan.sha256(), started_at, options.now, Some(directory));
+    let run = Run { plan, server, options, progress, id, started_at, log: Mutex::new(log) };
+    let recorded = match place {
+        Place::New => Vec::new(),
+        Place::Resume(_) => read_recorded(server, options, &run.id).await?,
+    };
+    let begun = run.begin(&recorded, &local).await;
+    if let Err(error) = begun {
+        if matches!(place, Place::New) {
+            held(&run.log).discard();
+        }
+        return Err(error);
+    }
+    run.work(lease, &recorded).await
+}
+
+impl Run<'_> {
+    fn stamp(&self) -> DateTime {
+        DateTime::from_millis((self.options.now)().0)
+    }
+
+    /// Everything before the first write of a document.
+    async fn begin(&self, recorded: &[Recorded], local: &[Record]) -> Result<(), RunError> {
+        if recorded.iter().any(|found| !found.is_applied) {
+            return Err(RunError::BeingRolledBack(self.id.clone()));
+        }
+        let plan_sha256 = self.plan.sha256();
+        let started = Record::Started { goal: Goal::Apply, plan_sha256, at: (self.options.now)() };
+        {
+            let mut log = held(&self.log);
+            log.append(&started)?;
+            log.reconcile(recorded, local)?;
+            log.already = recorded.iter().map(|r| r.changes - r.left.min(r.changes)).sum();
+            log.take_over_drift(recorded, local);
+        }
+        if self.options.on_drift == OnDrift::Abort {
+            self.preflight(recorded).await?;
+        }
+        self.options.reached("preflight done");
+        let totals = &self.plan.content().totals;
+        let fields = doc! {
+            "planSha256": plan_sha256.to_string(),
+            "collection": &self.plan.content().snapshot.tokens,
+            "state": RunState::Running.as_str(),
+            "startedAt": DateTime::from_millis(self.started_at.0),
+            "updatedAt": self.stamp(),
+            "changes": number(totals.changes),
+            "batches": number(self.plan.content().batches.len() as u64),
+            "tool": &self.options.tool,
+        };
+        set_run(self.server, self.options, &self.id, fields).await?;
+        self.options.reached("run recorded");
+        let (run_id, at) = (self.id.clone(), DateTime::from_millis(self.started_at.0));
+        let running = Change::Running { run_id, plan_sha256: plan_sha256.to_string(), at };
+        migration_state::write(self.server, self.options, running).await?;
+        held(&self.log).write_manifest(RunState::Running)?;
+        self.options.reached("migration state recorded");
+        Ok(())
+    }
+
+    /// What is not recorded yet.
+    fn remaining(&self, recorded: &[Recorded]) -> VecDeque<UnitKey> {
+        let plan_max = self.plan.content().batches.iter().map(|batch| batch.changes).max();
+        let plan_max = plan_max.unwrap_or(1);
+        let asked = self.options.batch_changes_max.map_or(plan_max, |max| max as u64);
+        let most = asked.clamp(1, plan_max);
+        let mut keys = VecDeque::new();
+        let mut done = recorded.iter().peekable();
+        for (batch, record) in (0_u64..).zip(&self.plan.content().batches) {
+            let mut from = 0;
+            while from < record.changes {
+                while done.next_if(|d| (d.batch, d.from) < (batch, from)).is_some() {}
+                let next = done.peek().filter(|d| d.batch == batch);
+                match next.filter(|d| d.from == from) {
+                    Some(d) => from += d.changes.max(1),
+                    None => {
+                        let end = next.map_or(record.changes, |d| d.from.min(record.changes));
+                        let changes = most.min(end - from);
+                        keys.push_back(UnitKey { batch, from, changes });
+                        from += changes;
+                    }
+                }
+            }
+        }
+        keys
+    }
+
+    /// Reads every document that is still to be written, so that all drift is found before the first
+    /// write.
+    async fn preflight(&self, recorded: &[Recorded]) -> Result<(), RunError> {
+        let keys = self.remaining(recorded);
+        let total = keys.iter().map(|key| key.changes).sum();
+        self.progress.begin("compare the documents with the plan", total, Unit::Documents);
+        let checks = stream::iter(keys).map(|key| self.check(key));
+        let mut checks = checks.buffered(self.options.workers());
+        let (mut count, mut listed) = (0, Vec::new());
+        while let Some(drift) = checks.try_next().await? {
+            count += drift.len() as u64;
+            let room = DRIFT_LISTED_MAX.saturating_sub(listed.len());
+            listed.extend(drift.into_iter().take(room));
+        }
+        if count > 0 { Err(RunError::Drift { count, listed, written: 0 }) } else { Ok(()) }
+    }
+
+    async fn check(&self, key: UnitKey) -> Result<Vec<crate::journal::DriftEntry>, RunError> {
+        if self.progress.is_stopped() {
+            return Ok(Vec::new());
+        }
+        let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let batch = self.plan.read_batch(place(key.batch))?;
+        let part = batch.part(place(key.from), place(key.from + key.changes));
+        let changes: Vec<_> = part.changes().collect();
+        let collection = &self.plan.content().snapshot.tokens;
+        let seen =
+            patiently(self.options.retry, || observe(self.server, collection, &changes, None));
+        let error = failed("read the plan's documents", "find on cashu_tokens");
+        let seen = seen.await.map_err(error)?;
+        self.progress.advance(key.changes);
+        Ok(seen.drift(key.batch, &changes))
+    }
+
+    async fn work(
+        &self,
+        lease: &Lease<'_>,
+        recorded: &[Recorded],
+    ) -> Result<ApplyReport, RunError> {
+        let began = (self.options.now)();
+        let queue = self.remaining(recorded);
+        let total = queue.iter().map(|key| key.changes).sum();
+        self.progress.begin("apply the plan", total, Unit::Documents);
+        let directory = held(&self.log).directory();
+        let work = Work {
+            context: RunContext {
+                server: self.server,
+                options: self.options,
+                collection: &self.plan.content().snapshot.tokens,
+                run_id: &self.id,
+                plan_sha256: self.plan.sha256(),
+                goal: Goal::Apply,
+                lease,
+            },
+            plan: Some(self.plan),
+            progress: self.progress,
+            pace: Pace::new(self.server, self.options, self.progress, directory),
+            log: &self.log,
+            queue: Mutex::new(queue),
+            has_failed: AtomicBool::new(false),
+        };
+        match work.run().await {
+            Ok(()) if held(&work.queue).is_empty() => self.end(RunState::Completed, began).await,
+            Ok(()) => self.end(RunState::Interrupted, began).await,
+            Err(RunError::LeaseLost) => Err(RunError::LeaseLost),
+            Err(error) => {
+                self.fail(&error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes down why the run stopped, as far as that can still be done.
+    async fn fail(&self, error: &RunError) {
+        let text = error.to_string();
+        let fields =
+            doc! {"state": RunState::Failed.as_str(), "updatedAt": self.stamp(), "error": &text};
+        let _ = set_run(self.server, self.options, &self.id, fields).await;
+        let failed = Change::Failed { error: text };
+        let _ = migration_state::write(self.server, self.options, failed).await;
+        let mut log = held(&self.log);
+        let at = (self.options.now)();
+        let _ = log.append(&Record::Ended { state: RunState::Failed, at });
+        let _ = log.write_manifest(RunState::Failed);
+    }
+
+    async fn end(&self, state: RunState, began: Timestamp) -> Result<ApplyReport, RunError> {
+        let (written, already, drifted) = {
+            let log = held(&self.log);
+            (log.written, log.already, log.drifted)
+        };
+        let now = (self.options.now)();
+        if state == RunState::Completed {
+            let ms = now.0.saturating_sub(self.started_at.0);
+            let at = DateTime::from_millis(now.0);
+            let affected = written + already;
+            let completed = Change::Completed { at, affected, ms };
+            migration_state::write(self.server, self.options, completed).await?;
+            self.options.reached("migration state completed");
+        }
+        let fields = doc! {
+            "state": state.as_str(),
+            "updatedAt": self.stamp(),
+            "applied": number(written + already),
+            "drifted": number(drifted),
+        };
+        set_run(self.server, self.options, &self.id, fields).await?;
+        self.options.reached("run completed");
+        let mut log = held(&self.log);
+        log.append(&Record::Ended { state, at: now })?;
+        let manifest = log.write_manifest(state)?;
+        self.options.reached("manifest written");
+        let (path, sha256) = manifest.unwrap_or_else(|| ("".into(), self.plan.sha256()));
+        let (seconds, documents_per_second) = pace_of(written, began, now);
+        Ok(ApplyReport {
+            run_id: self.id.clone(),
+            plan_sha256: self.plan.sha256(),
+            state,
+            applied: written,
+            already_applied: already,
+            drifted,
+            batches: log.batches(),
+            seconds,
+            documents_per_second,
+            manifest: ManifestReport { path: path.display().to_string(), sha256 },
+            drift: log.drift.clone(),
+        })
+    }
+}

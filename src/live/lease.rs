@@ -1,0 +1,207 @@
+//! One active run a collection.
+//!
+//! The lease is one document of `remelt_runs` with its holder and when it expires, both by the server's
+//! clock. A holder that is alive renews it; a lease that expires is taken over. So that a holder which
+//! was only frozen can't commit afterwards, every transaction writes to a fence: a document that names
+//! the holder, one for each worker. Whoever takes over first ends the old sessions, then writes its own
+//! name into all fences: a transaction of the old holder either is over by then or finds its fence gone.
+
+use super::error::RunError;
+use super::options::{RunOptions, WORKERS_MAX};
+use super::patience::patiently;
+use super::store::{RUNS_COLLECTION, number, runs};
+use crate::server::{Server, error_code, failed};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId};
+use mongodb::options::ReturnDocument;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a run is left alone that gives no sign of life.
+pub const LEASE_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Signs of life in the time of a lease.
+const BEATS: u32 = 6;
+
+/// A lease that is held.
+#[derive(Debug)]
+pub(super) struct Lease<'a> {
+    server: &'a Server,
+    options: &'a RunOptions,
+    collection: String,
+    holder: String,
+}
+
+fn lease_id(collection: &str) -> String {
+    format!("lease:{collection}")
+}
+
+/// The `_id` of the fence that worker number `slot` writes to.
+fn fence_id(collection: &str, slot: usize) -> String {
+    format!("fence:{collection}:{slot}")
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl<'a> Lease<'a> {
+    /// Takes the lease. Of a holder that died it waits for the lease to expire.
+    pub(super) async fn take(
+        server: &'a Server,
+        options: &'a RunOptions,
+        collection: &str,
+        run_id: &str,
+    ) -> Result<Lease<'a>, RunError> {
+        let lease = Lease {
+            server,
+            options,
+            collection: collection.to_owned(),
+            holder: ObjectId::new().to_hex(),
+        };
+        let error = || failed("take the lease", "insert and update on remelt_runs");
+        patiently(options.retry, || lease.ensure()).await.map_err(error())?;
+        let mut watched: Option<(String, DateTime, Instant)> = None;
+        loop {
+            let taken = patiently(options.retry, || lease.try_take(run_id)).await;
+            if let Some(before) = taken.map_err(error())? {
+                lease.end_sessions(&before).await;
+                patiently(options.retry, || lease.fence()).await.map_err(error())?;
+                return Ok(lease);
+            }
+            let held = runs(server).find_one(doc! {"_id": lease_id(collection)}).await;
+            let Some(held) = held.map_err(error())? else {
+                continue;
+            };
+            let holder = held.get_str("holder").unwrap_or_default().to_owned();
+            let beat = held.get_datetime("beatAt").copied().unwrap_or(DateTime::MIN);
+            let is_alive = watched.as_ref().is_some_and(|(h, b, _)| (h, *b) != (&holder, beat));
+            if is_alive {
+                let run_id = held.get_str("run").unwrap_or("unknown").to_owned();
+                return Err(RunError::LeaseHeld { collection: collection.to_owned(), run_id });
+            }
+            watched.get_or_insert_with(|| (holder, beat, Instant::now()));
+            sleep(options.lease / (4 * BEATS)).await;
+        }
+    }
+
+    async fn ensure(&self) -> mongodb::error::Result<()> {
+        let free =
+            doc! {"_id": lease_id(&self.collection), "expiresAt": DateTime::MIN, "sessions": []};
+        match runs(self.server).insert_one(free).await {
+            Err(error) if error_code(&error) != Some(11000) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The lease as it was, when it was free or had expired.
+    async fn try_take(&self, run_id: &str) -> mongodb::error::Result<Option<Document>> {
+        let lease = millis(self.options.lease);
+        let filter = doc! {"_id": lease_id(&self.collection), "$expr": {"$or": [
+            {"$lte": ["$expiresAt", "$$NOW"]},
+            {"$eq": ["$holder", &self.holder]}, // an earlier attempt whose answer was lost
+        ]}};
+        let update = vec![doc! {"$set": {
+            "holder": &self.holder,
+            "run": run_id,
+            "tool": {"$literal": &self.options.tool},
+            "beatAt": "$$NOW",
+            "expiresAt": {"$add": ["$$NOW", lease]},
+        }}];
+        let runs = runs(self.server);
+        let taken = runs.find_one_and_update(filter, update);
+        taken.return_document(ReturnDocument::Before).await
+    }
+
+    /// Ends the sessions that the holder before left: an open transaction would block its documents
+    /// for a minute. Where that is not allowed, the server's own time limit ends them.
+    async fn end_sessions(&self, before: &Document) {
+        let Ok(sessions) = before.get_array("sessions") else {
+            return;
+        };
+        if sessions.is_empty() {
+            return;
+        }
+        let ids: Vec<Bson> = sessions.iter().map(|id| Bson::from(doc! {"id": id})).collect();
+        let admin = self.server.client().database("admin");
+        let _ = admin.run_command(doc! {"killSessions": ids}).await;
+    }
+
+    async fn fence(&self) -> mongodb::error::Result<()> {
+        let updates: Vec<Bson> = (0..WORKERS_MAX)
+            .map(|slot| {
+                let fence = doc! {"_id": fence_id(&self.collection, slot)};
+                let holder = doc! {"$set": {"holder": &self.holder}};
+                Bson::from(doc! {"q": fence, "u": holder, "upsert": true})
+            })
+            .collect();
+        let command = doc! {"update": RUNS_COLLECTION, "updates": updates,
+        "writeConcern": {"w": "majority", "j": true}};
+        let reply = self.server.database().run_command(command).await?;
+        if reply.contains_key("writeErrors") {
+            return Err(mongodb::error::Error::from(std::io::Error::from(
+                std::io::ErrorKind::WouldBlock, // tried again: a dying transaction holds a fence
+            )));
+        }
+        let mine = doc! {"_id": lease_id(&self.collection), "holder": &self.holder};
+        runs(self.server).update_one(mine, doc! {"$set": {"sessions": []}}).await.map(drop)
+    }
+
+    /// Writes down a session before it is used.
+    pub(super) async fn add_session(&self, id: &[u8]) -> Result<(), RunError> {
+        let id = Binary { subtype: BinarySubtype::Uuid, bytes: id.to_vec() };
+        let mine = doc! {"_id": lease_id(&self.collection), "holder": &self.holder};
+        let update = doc! {"$addToSet": {"sessions": id}};
+        let added = patiently(self.options.retry, || async {
+            runs(self.server).update_one(mine.clone(), update.clone()).await
+        });
+        let added = added.await.map_err(failed("note a session", "update on remelt_runs"))?;
+        if added.matched_count == 1 { Ok(()) } else { Err(RunError::LeaseLost) }
+    }
+
+    /// The update of the fence of worker `slot`, to be run in its transaction; it must match once.
+    pub(super) fn fence_command(&self, slot: usize) -> Document {
+        let fence = doc! {"_id": fence_id(&self.collection, slot), "holder": &self.holder};
+        doc! {"update": RUNS_COLLECTION, "updates": [{"q": fence, "u": {"$inc": {"n": number(1)}}}]}
+    }
+
+    /// Renews the lease until it is lost, which is what it returns for.
+    pub(super) async fn keep(&self) -> RunError {
+        let beat = self.options.lease / BEATS;
+        let mut last = Instant::now();
+        let mine = doc! {"_id": lease_id(&self.collection), "holder": &self.holder};
+        let update = vec![doc! {"$set": {
+            "beatAt": "$$NOW",
+            "expiresAt": {"$add": ["$$NOW", millis(self.options.lease)]},
+        }}];
+        loop {
+            sleep(beat).await;
+            match runs(self.server).update_one(mine.clone(), update.clone()).await {
+                Ok(renewed) if renewed.matched_count == 1 => last = Instant::now(),
+                Ok(_) => return RunError::LeaseLost,
+                // The server may be electing a primary: a lease that nobody can take is not lost, and
+                // the fences stop whoever lost one without seeing it.
+                Err(_) if last.elapsed() < self.options.retry.max(self.options.lease) => {}
+                Err(_) => return RunError::LeaseLost,
+            }
+        }
+    }
+
+    /// Gives the lease back.
+    pub(super) async fn release(self) {
+        let mine = doc! {"_id": lease_id(&self.collection), "holder": &self.holder};
+        let free = doc! {"$set": {"expiresAt": DateTime::MIN, "sessions": []},
+        "$unset": {"holder": 1, "run": 1}};
+        let _ = runs(self.server).update_one(mine, free).await;
+    }
+}
+
+/// Who holds the lease of `collection` now: the run, or `None` when it is free.
+pub(super) async fn holder_of(
+    server: &Server,
+    collection: &str,
+) -> mongodb::error::Result<Option<String>> {
+    let filter = doc! {"_id": lease_id(collection), "$expr": {"$gt": ["$expiresAt", "$$NOW"]}};
+    let held = runs(server).find_one(filter).await?;
+    Ok(held.map(|held| held.get_str("run").unwrap_or("unknown").to_owned()))
+}

@@ -1,0 +1,33 @@
+//! The live target: a plan applied to a database, rolled back, verified; prerequisites and state.
+//!
+//! Owns the transactions, the lease, and the collections `remelt_runs` and `remelt_journal`. The plan's
+//! documents are only ever compared and set in one transaction with their journal document; anything
+//! else than what the plan saw is left as it is. This layer never shows content of a document.
+
+mod apply;
+mod batch;
+mod command;
+mod commit;
+mod error;
+mod guard;
+mod lease;
+mod migration_state;
+mod observe;
+mod options;
+mod pace;
+mod patience;
+mod place;
+mod report;
+mod rollback;
+mod run_log;
+mod store;
+mod work;
+
+pub use apply::apply;
+pub use error::{ExitClass, RunError};
+pub use lease::LEASE_DEFAULT;
+pub use migration_state::MIGRATION_NAME;
+pub use options::{PAUSE_FILE, RunOptions, StepHook, WORKERS_DEFAULT, WORKERS_MAX};
+pub use report::{ApplyReport, ManifestReport, RollbackReport};
+pub use rollback::{RollbackOf, rollback};
+pub use store::{JOURNAL_COLLECTION, RUNS_COLLECTION};

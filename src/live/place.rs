@@ -1,0 +1,63 @@
+//! Where a plan stands in the database: new, to be resumed, or not to be applied.
+
+use super::error::RunError;
+use super::migration_state;
+use super::options::RunOptions;
+use super::store::{StoredRun, read_runs};
+use crate::journal::RunState;
+use crate::plan::Plan;
+use crate::server::Server;
+
+/// Where to begin.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// A new run.
+    New,
+    /// This run of the plan, which was not finished.
+    Resume(StoredRun),
+}
+
+fn is_unfinished(state: RunState) -> bool {
+    !matches!(state, RunState::Completed | RunState::RolledBack)
+}
+
+/// Finds the plan's place, or what stands in its way.
+pub(super) async fn find_place(
+    plan: &Plan,
+    server: &Server,
+    options: &RunOptions,
+) -> Result<Place, RunError> {
+    let mut place = Place::New;
+    for run in read_runs(server).await? {
+        if run.collection != plan.content().snapshot.tokens {
+            continue;
+        }
+        let is_ours = run.plan_sha256 == Some(plan.sha256());
+        match run.state {
+            RunState::Completed if is_ours => {
+                return Err(RunError::AlreadyCompleted {
+                    by: format!("run {} of this plan", run.id),
+                });
+            }
+            RunState::RollingBack if is_ours => return Err(RunError::BeingRolledBack(run.id)),
+            state if is_unfinished(state) && is_ours => place = Place::Resume(run),
+            state if is_unfinished(state) => {
+                let what = match run.plan_sha256 {
+                    Some(hash) => format!("the plan with SHA-256 {hash}"),
+                    None => "another plan".to_owned(),
+                };
+                return Err(RunError::UnfinishedRun { run_id: run.id, what });
+            }
+            _ => {}
+        }
+    }
+    let state = migration_state::read(server, options).await?;
+    let foreign = state.filter(|state| state.run_id.is_none());
+    match foreign.as_ref().map(|state| state.status.as_str()) {
+        Some("completed") => Err(RunError::AlreadyCompleted {
+            by: "by another tool, says migrationstates".to_owned(),
+        }),
+        Some("running") => Err(RunError::OtherToolRuns(migration_state::MIGRATION_NAME)),
+        _ => Ok(place),
+    }
+}

@@ -1,0 +1,265 @@
+//! Rolling a run back, with nothing but the database.
+
+use super::batch::RunContext;
+use super::error::RunError;
+use super::guard::guard_deployment;
+use super::lease::Lease;
+use super::migration_state::{self, Change};
+use super::observe::observe;
+use super::options::RunOptions;
+use super::pace::Pace;
+use super::patience::patiently;
+use super::report::{RollbackReport, pace_of};
+use super::run_log::RunLog;
+use super::store::{
+    Recorded, StoredRun, create_collections, may_write, number, read_recorded, read_recorded_batch,
+    read_runs, set_run,
+};
+use super::work::{UnitKey, Work, held};
+use crate::decide::OnDrift;
+use crate::journal::{DRIFT_LISTED_MAX, DriftEntry, Goal, Record, RunDirectory, RunState};
+use crate::model::{Sha256Hash, Timestamp};
+use crate::plan::Plan;
+use crate::progress::{Progress, Unit};
+use crate::server::{Server, failed};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mongodb::bson::{DateTime, doc};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+/// What to roll back.
+#[derive(Debug, Clone, Copy)]
+pub enum RollbackOf<'a> {
+    /// The newest run of a plan.
+    Plan(&'a Plan),
+    /// A run, by its id; no plan is needed.
+    Run(&'a str),
+}
+
+/// A rollback at work.
+struct Undo<'a> {
+    server: &'a Server,
+    options: &'a RunOptions,
+    progress: &'a Progress,
+    run: StoredRun,
+    log: Mutex<RunLog>,
+}
+
+/// Brings every document that a run wrote back to what it was, or goes on with that.
+///
+/// # Errors
+/// [`RunError`]. What was committed before is recorded; the same command goes on.
+pub async fn rollback(
+    of: RollbackOf<'_>,
+    server: &Server,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<RollbackReport, RunError> {
+    guard_deployment(server)?;
+    let run = find_run(of, server).await?;
+    may_write(server, &run.collection, options).await?;
+    create_collections(server, options).await?;
+    let lease = Lease::take(server, options, &run.collection, &run.id).await?;
+    options.reached("lease taken");
+    let result = with_lease(of, server, options, progress, &lease).await;
+    if !matches!(result, Err(RunError::LeaseLost)) {
+        lease.release().await;
+        options.reached("lease released");
+    }
+    result
+}
+
+async fn find_run(of: RollbackOf<'_>, server: &Server) -> Result<StoredRun, RunError> {
+    let runs = read_runs(server).await?;
+    match of {
+        RollbackOf::Run(id) => runs
+            .into_iter()
+            .find(|run| run.id == id)
+            .ok_or_else(|| RunError::NoBackup(format!("database {} has no such run", server.db()))),
+        RollbackOf::Plan(plan) => {
+            let of_plan = |run: &StoredRun| run.plan_sha256 == Some(plan.sha256());
+            let mut runs: Vec<StoredRun> = runs.into_iter().filter(of_plan).collect();
+            let live = runs.iter().position(|run| run.state != RunState::RolledBack);
+            if runs.is_empty() {
+                let text = format!("database {} has no run of this plan", server.db());
+                return Err(RunError::NoBackup(text));
+            }
+            Ok(runs.swap_remove(live.unwrap_or(0)))
+        }
+    }
+}
+
+async fn with_lease(
+    of: RollbackOf<'_>,
+    server: &Server,
+    options: &RunOptions,
+    progress: &Progress,
+    lease: &Lease<'_>,
+) -> Result<RollbackReport, RunError> {
+    // Only now nobody else can change it.
+    let run = find_run(of, server).await?;
+    let recorded = read_recorded(server, options, &run.id).await?;
+    check_complete(&run, &recorded)?;
+    let (directory, local) = match of {
+        RollbackOf::Plan(plan) => {
+            let (directory, local) = RunDirectory::resume(plan.directory(), &run.id)?;
+            (Some(directory), local)
+        }
+        RollbackOf::Run(_) => (None, Vec::new()),
+    };
+    let plan_sha256 = run.plan_sha256.unwrap_or(Sha256Hash([0; 32]));
+    let started_at = Timestamp(run.started_at.timestamp_millis());
+    let mut log = RunLog::new(&run.id, plan_sha256, started_at, options.now, directory);
+    let at = (options.now)();
+    log.append(&Record::Started { goal: Goal::Rollback, plan_sha256, at })?;
+    log.reconcile(&recorded, &local)?;
+    let is_undone = |found: &&Recorded| !found.is_applied;
+    log.already =
+        recorded.iter().filter(is_undone).map(|r| r.changes - r.left.min(r.changes)).sum();
+    let undo = Undo { server, options, progress, run, log: Mutex::new(log) };
+    undo.run(lease, plan_sha256, &recorded).await
+}
+
+/// A run that was completed must have all of its undo images.
+fn check_complete(run: &StoredRun, recorded: &[Recorded]) -> Result<(), RunError> {
+    let seen: u64 = recorded.iter().map(|found| found.changes).sum();
+    let may_lack =
+        matches!(run.state, RunState::Running | RunState::Interrupted | RunState::Failed);
+    let expected = run.changes;
+    if seen == expected || may_lack && seen <= expected || run.state == RunState::RollingBack {
+        return Ok(());
+    }
+    Err(RunError::NoBackup(format!(
+        "remelt_journal has the undo images of {seen} changes of run {}, expected {expected}",
+        run.id
+    )))
+}
+
+impl Undo<'_> {
+    async fn run(
+        &self,
+        lease: &Lease<'_>,
+        plan_sha256: Sha256Hash,
+        recorded: &[Recorded],
+    ) -> Result<RollbackReport, RunError> {
+        let began = (self.options.now)();
+        let applied = recorded.iter().rev().filter(|found| found.is_applied);
+        let queue: Vec<UnitKey> = applied
+            .map(|found| UnitKey { batch: found.batch, from: found.from, changes: found.changes })
+            .collect();
+        if self.options.on_drift == OnDrift::Abort {
+            self.preflight(&queue).await?;
+        }
+        self.options.reached("preflight done");
+        if self.run.state != RunState::RolledBack {
+            self.set_state(RunState::RollingBack).await?;
+            self.options.reached("rollback recorded");
+        }
+        let total = queue.iter().map(|key| key.changes).sum();
+        self.progress.begin("roll the run back", total, Unit::Documents);
+        let directory = held(&self.log).directory();
+        let work = Work {
+            context: RunContext {
+                server: self.server,
+                options: self.options,
+                collection: &self.run.collection,
+                run_id: &self.run.id,
+                plan_sha256,
+                goal: Goal::Rollback,
+                lease,
+            },
+            plan: None,
+            progress: self.progress,
+            pace: Pace::new(self.server, self.options, self.progress, directory),
+            log: &self.log,
+            queue: Mutex::new(queue.into()),
+            has_failed: AtomicBool::new(false),
+        };
+        match work.run().await {
+            Ok(()) if held(&work.queue).is_empty() => self.end(RunState::RolledBack, began).await,
+            Ok(()) => self.end(RunState::RollingBack, began).await,
+            Err(error) => {
+                let mut log = held(&self.log);
+                let at = (self.options.now)();
+                let _ = log.append(&Record::Ended { state: RunState::RollingBack, at });
+                let _ = log.write_manifest(RunState::RollingBack);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads every document that is to be written, so that all drift is found before the first write.
+    async fn preflight(&self, queue: &[UnitKey]) -> Result<(), RunError> {
+        let total = queue.iter().map(|key| key.changes).sum();
+        self.progress.begin("compare the documents with the run", total, Unit::Documents);
+        let checks = stream::iter(queue.iter().copied()).map(|key| self.check(key));
+        let mut checks = checks.buffered(self.options.workers());
+        let (mut count, mut listed) = (0, Vec::new());
+        while let Some(drift) = checks.try_next().await? {
+            count += drift.len() as u64;
+            let room = DRIFT_LISTED_MAX.saturating_sub(listed.len());
+            listed.extend(drift.into_iter().take(room));
+        }
+        if count > 0 { Err(RunError::Drift { count, listed, written: 0 }) } else { Ok(()) }
+    }
+
+    async fn check(&self, key: UnitKey) -> Result<Vec<DriftEntry>, RunError> {
+        if self.progress.is_stopped() {
+            return Ok(Vec::new());
+        }
+        let UnitKey { batch, from, changes } = key;
+        let id = &self.run.id;
+        let recorded = read_recorded_batch(self.server, self.options, id, batch, from).await?;
+        let written: Vec<_> = recorded.written.changes().collect();
+        let seen = patiently(self.options.retry, || {
+            observe(self.server, &self.run.collection, &written, None)
+        });
+        let error = failed("read the run's documents", "find on cashu_tokens");
+        let seen = seen.await.map_err(error)?;
+        self.progress.advance(changes);
+        Ok(seen.drift(batch, &written))
+    }
+
+    async fn set_state(&self, state: RunState) -> Result<(), RunError> {
+        let at = DateTime::from_millis((self.options.now)().0);
+        let (restored, drifted) = {
+            let log = held(&self.log);
+            (log.written + log.already, log.drifted)
+        };
+        let fields = doc! {
+            "state": state.as_str(),
+            "updatedAt": at,
+            "restored": number(restored),
+            "notRestored": number(drifted),
+        };
+        Ok(set_run(self.server, self.options, &self.run.id, fields).await?)
+    }
+
+    async fn end(&self, state: RunState, began: Timestamp) -> Result<RollbackReport, RunError> {
+        let now = (self.options.now)();
+        if state == RunState::RolledBack && self.run.state != RunState::RolledBack {
+            let stored = migration_state::read(self.server, self.options).await?;
+            if stored.is_some_and(|stored| stored.run_id.as_ref() == Some(&self.run.id)) {
+                let undone = Change::RolledBack { at: DateTime::from_millis(now.0) };
+                migration_state::write(self.server, self.options, undone).await?;
+                self.options.reached("migration state rolled back");
+            }
+            self.set_state(state).await?;
+            self.options.reached("run rolled back");
+        }
+        let mut log = held(&self.log);
+        log.append(&Record::Ended { state, at: now })?;
+        log.write_manifest(state)?;
+        self.options.reached("manifest written");
+        let (seconds, _) = pace_of(log.written, began, now);
+        Ok(RollbackReport {
+            run_id: self.run.id.clone(),
+            state,
+            restored: log.written,
+            already_restored: log.already,
+            drifted: log.drifted,
+            seconds,
+            drift: log.drift.clone(),
+        })
+    }
+}

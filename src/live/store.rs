@@ -1,0 +1,265 @@
+//! The two collections in the database: `remelt_runs` and `remelt_journal`.
+//!
+//! `remelt_runs` holds one document a run (`_id` is the run's id), one lease document a collection, and
+//! the fences of the lease (see `lease.rs`). `remelt_journal` holds one document a committed batch, or a
+//! part of one: `_id: {run, batch, from}`, `state` (`applied`, `rolled_back`), `planSha256`, `changes`,
+//! `sha256` and `undo` (the batch's bytes of `changes.bson` and their hash), `left` (positions in it that
+//! were not written), `at`. It is written in the batch's own transaction, so it is the truth.
+
+use super::error::RunError;
+use super::options::RunOptions;
+use super::patience::patiently;
+use crate::journal::RunState;
+use crate::model::{Sha256Hash, hash_bytes};
+use crate::plan::Batch;
+use crate::server::{Server, ServerError, error_code, failed};
+use futures_util::TryStreamExt;
+use mongodb::Collection;
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
+use mongodb::error::Result as DriverResult;
+
+/// Runs, leases and fences.
+pub const RUNS_COLLECTION: &str = "remelt_runs";
+/// One document a committed batch.
+pub const JOURNAL_COLLECTION: &str = "remelt_journal";
+/// Most bytes of undo images in one journal document: the server's 16 MiB with room for the rest.
+pub(super) const UNDO_BYTES_MAX: usize = 15 * 1024 * 1024;
+
+/// State of a journal document whose batch is applied.
+pub(super) const APPLIED: &str = "applied";
+/// State of a journal document whose batch is rolled back.
+pub(super) const ROLLED_BACK: &str = "rolled_back";
+
+/// A run as the database has it.
+#[derive(Debug, Clone)]
+pub(super) struct StoredRun {
+    pub(super) id: String,
+    pub(super) plan_sha256: Option<Sha256Hash>,
+    pub(super) state: RunState,
+    pub(super) collection: String,
+    /// Changes of the plan.
+    pub(super) changes: u64,
+    pub(super) started_at: DateTime,
+}
+
+impl StoredRun {
+    fn read(document: &Document) -> Option<StoredRun> {
+        Some(StoredRun {
+            id: document.get_str("_id").ok()?.to_owned(),
+            plan_sha256: document.get_str("planSha256").ok().and_then(|hex| hex.parse().ok()),
+            state: RunState::from_word(document.get_str("state").ok()?)?,
+            collection: document.get_str("collection").ok()?.to_owned(),
+            changes: unsigned(document, "changes")?,
+            started_at: *document.get_datetime("startedAt").ok()?,
+        })
+    }
+}
+
+/// A journal document without its images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Recorded {
+    pub(super) batch: u64,
+    pub(super) from: u64,
+    pub(super) changes: u64,
+    pub(super) left: u64,
+    pub(super) is_applied: bool,
+    pub(super) sha256: Sha256Hash,
+}
+
+/// A journal document with its images.
+#[derive(Debug)]
+pub(super) struct RecordedBatch {
+    pub(super) head: Recorded,
+    /// The changes that were written.
+    pub(super) written: Batch,
+}
+
+pub(super) fn runs(server: &Server) -> Collection<Document> {
+    server.collection(RUNS_COLLECTION)
+}
+
+fn journal(server: &Server) -> Collection<Document> {
+    server.collection(JOURNAL_COLLECTION)
+}
+
+pub(super) fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn unsigned(document: &Document, name: &str) -> Option<u64> {
+    u64::try_from(document.get_i64(name).ok()?).ok()
+}
+
+pub(super) fn journal_id(run_id: &str, batch: u64, from: u64) -> Document {
+    doc! {"run": run_id, "batch": number(batch), "from": number(from)}
+}
+
+/// The filter for all journal documents of a run; a range of `_id`, so that it needs no other index.
+fn of_run(run_id: &str) -> Document {
+    let (first, last) =
+        (doc! {"run": run_id, "batch": Bson::MinKey}, doc! {"run": run_id, "batch": Bson::MaxKey});
+    doc! {"_id": {"$gt": first, "$lt": last}}
+}
+
+/// Asks with an update that can match nothing whether the user may write, before anything is written.
+pub(super) async fn may_write(
+    server: &Server,
+    collection: &str,
+    options: &RunOptions,
+) -> Result<(), ServerError> {
+    let nothing = doc! {"_id": {"$in": []}};
+    for (name, privilege) in [
+        (collection, "find and update on cashu_tokens (role readWrite on the database)"),
+        (RUNS_COLLECTION, "find, insert and update on remelt_runs (role readWrite)"),
+        (JOURNAL_COLLECTION, "find, insert and update on remelt_journal (role readWrite)"),
+        (super::migration_state::COLLECTION, "find, insert and update on migrationstates"),
+    ] {
+        let command = doc! {"update": name, "updates": [
+            {"q": nothing.clone(), "u": {"$set": {"remelt": 1}}, "multi": true},
+        ]};
+        let probe = patiently(options.retry, || async {
+            server.database().run_command(command.clone()).await
+        });
+        probe.await.map_err(failed("make sure that writing is allowed", privilege))?;
+    }
+    Ok(())
+}
+
+/// Creates the collections, which must not happen inside transactions that run at the same time.
+pub(super) async fn create_collections(
+    server: &Server,
+    options: &RunOptions,
+) -> Result<(), ServerError> {
+    for name in [RUNS_COLLECTION, JOURNAL_COLLECTION] {
+        let created = patiently(options.retry, || async {
+            match server.database().create_collection(name).await {
+                Err(error) if error_code(&error) == Some(48) => Ok(()), // it exists
+                other => other,
+            }
+        });
+        created.await.map_err(failed("create remelt's collections", "createCollection"))?;
+    }
+    Ok(())
+}
+
+/// All runs, newest first.
+pub(super) async fn read_runs(server: &Server) -> Result<Vec<StoredRun>, ServerError> {
+    let documents = read_run_documents(server).await?;
+    Ok(documents.iter().filter_map(StoredRun::read).collect())
+}
+
+pub(super) async fn read_run_documents(server: &Server) -> Result<Vec<Document>, ServerError> {
+    let error = || failed("read the runs", "find on remelt_runs");
+    let newest = doc! {"startedAt": -1, "_id": -1};
+    let found = runs(server).find(doc! {"planSha256": {"$exists": true}}).sort(newest).await;
+    found.map_err(error())?.try_collect().await.map_err(error())
+}
+
+pub(super) async fn set_run(
+    server: &Server,
+    options: &RunOptions,
+    run_id: &str,
+    fields: Document,
+) -> Result<(), ServerError> {
+    let update = doc! {"$set": fields};
+    let set = patiently(options.retry, || async {
+        runs(server).update_one(doc! {"_id": run_id}, update.clone()).upsert(true).await
+    });
+    set.await.map(drop).map_err(failed("record the run's state", "update on remelt_runs"))
+}
+
+/// The journal documents of a run without their images, in the plan's order.
+pub(super) async fn read_recorded(
+    server: &Server,
+    options: &RunOptions,
+    run_id: &str,
+) -> Result<Vec<Recorded>, ServerError> {
+    let read = patiently(options.retry, || async {
+        let journal = journal(server);
+        let found = journal.find(of_run(run_id)).projection(doc! {"undo": 0});
+        found.sort(doc! {"_id": 1}).await?.try_collect::<Vec<Document>>().await
+    });
+    let error = failed("read the database's journal", "find on remelt_journal");
+    let documents = read.await.map_err(error)?;
+    Ok(documents.iter().filter_map(recorded).collect())
+}
+
+fn recorded(document: &Document) -> Option<Recorded> {
+    let id = document.get_document("_id").ok()?;
+    Some(Recorded {
+        batch: unsigned(id, "batch")?,
+        from: unsigned(id, "from")?,
+        changes: unsigned(document, "changes")?,
+        left: document.get_array("left").map_or(0, |left| left.len() as u64),
+        is_applied: document.get_str("state").ok()? == APPLIED,
+        sha256: document.get_str("sha256").ok()?.parse().ok()?,
+    })
+}
+
+/// One journal document without its images; `None` when there is none.
+pub(super) async fn read_one_recorded(
+    server: &Server,
+    id: &Document,
+) -> DriverResult<Option<Recorded>> {
+    let found = journal(server).find_one(doc! {"_id": id}).projection(doc! {"undo": 0}).await?;
+    Ok(found.as_ref().and_then(recorded))
+}
+
+/// One journal document with its images, checked against its hash.
+pub(super) async fn read_recorded_batch(
+    server: &Server,
+    options: &RunOptions,
+    run_id: &str,
+    batch: u64,
+    from: u64,
+) -> Result<RecordedBatch, RunError> {
+    let altered = |what| RunError::JournalAltered { batch, from, what };
+    let filter = doc! {"_id": journal_id(run_id, batch, from)};
+    let read =
+        patiently(options.retry, || async { journal(server).find_one(filter.clone()).await });
+    let document = read.await.map_err(failed("read undo images", "find on remelt_journal"))?;
+    let document = document.ok_or(altered("it is gone"))?;
+    let head = recorded(&document).ok_or(altered("its fields are not as written"))?;
+    let undo = document.get_binary_generic("undo").map_err(|_| altered("it has no undo images"))?;
+    if hash_bytes(undo) != head.sha256 {
+        return Err(altered("its undo images do not fit their hash"));
+    }
+    let all = Batch::decode(undo.clone()).map_err(|_| altered("its undo images are damaged"))?;
+    if all.record.changes != head.changes {
+        return Err(altered("the number of its undo images is another"));
+    }
+    let left: Vec<u64> = document.get_array("left").map_or_else(
+        |_| Vec::new(),
+        |left| left.iter().filter_map(|p| u64::try_from(p.as_i64()?).ok()).collect(),
+    );
+    let mut written = Vec::new();
+    for (position, bytes) in (0_u64..).zip(all.encoded()) {
+        if !left.contains(&position) {
+            written.extend_from_slice(bytes);
+        }
+    }
+    let written = Batch::decode(written).map_err(|_| altered("its undo images are damaged"))?;
+    Ok(RecordedBatch { head, written })
+}
+
+/// The journal document of a batch about to be applied.
+pub(super) fn journal_document(
+    run_id: &str,
+    plan: Sha256Hash,
+    (batch, from): (u64, u64),
+    changes: &Batch,
+    at: DateTime,
+) -> Document {
+    let undo = Binary { subtype: BinarySubtype::Generic, bytes: changes.bytes().to_vec() };
+    doc! {
+        "_id": journal_id(run_id, batch, from),
+        "state": APPLIED,
+        "planSha256": plan.to_string(),
+        "changes": number(changes.record.changes),
+        "sha256": changes.record.sha256.to_string(),
+        "left": [],
+        "at": at,
+        "undo": undo,
+    }
+}

@@ -1,0 +1,152 @@
+//! The workers: batches from a queue, each in a transaction, until all are done or one fails.
+
+use super::batch::{RunContext, Unit, UnitEnd, run_unit};
+use super::error::RunError;
+use super::pace::Pace;
+use super::run_log::RunLog;
+use super::store::read_recorded_batch;
+use crate::journal::{Goal, Record};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::server::failed;
+use futures_util::future::join_all;
+use mongodb::ClientSession;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A batch, or a part of one, that is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct UnitKey {
+    /// Number in the plan.
+    pub(super) batch: u64,
+    /// First change.
+    pub(super) from: u64,
+    /// Number of changes.
+    pub(super) changes: u64,
+}
+
+/// A run's work.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    pub(super) context: RunContext<'a>,
+    /// Where an apply reads its changes; a rollback has nothing but the database.
+    pub(super) plan: Option<&'a Plan>,
+    pub(super) progress: &'a Progress,
+    pub(super) pace: Pace<'a>,
+    pub(super) log: &'a Mutex<RunLog>,
+    pub(super) queue: Mutex<VecDeque<UnitKey>>,
+    pub(super) has_failed: AtomicBool,
+}
+
+/// The lock, whatever happened to whoever held it.
+pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Work<'_> {
+    /// Does the queue's batches with the lease held. `Ok` with a queue that is not empty means that it
+    /// was told to stop.
+    pub(super) async fn run(&self) -> Result<(), RunError> {
+        let workers = join_all((0..self.context.options.workers()).map(|slot| self.worker(slot)));
+        let ended = tokio::select! {
+            ended = workers => ended,
+            lost = self.context.lease.keep() => vec![Err(lost)],
+        };
+        let error = ended.into_iter().find_map(Result::err);
+        match error {
+            None => Ok(()),
+            Some(RunError::Drift { count, listed, .. }) => {
+                let written = held(self.log).written + held(self.log).already;
+                Err(RunError::Drift { count, listed, written })
+            }
+            Some(error) => Err(error),
+        }
+    }
+
+    async fn worker(&self, slot: usize) -> Result<(), RunError> {
+        let result = self.work(slot).await;
+        if result.is_err() {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    async fn work(&self, slot: usize) -> Result<(), RunError> {
+        let mut session = self.open_session().await?;
+        while let Some(key) = self.next() {
+            self.pace.wait(key.changes).await?;
+            if self.is_to_stop() {
+                held(&self.queue).push_front(key);
+                break;
+            }
+            let unit = self.load(key).await?;
+            let UnitKey { batch, from, changes } = key;
+            held(self.log).append(&Record::Intended { batch, from, changes })?;
+            self.context.options.reached("batch intended");
+            match run_unit(&self.context, &mut session, slot, &unit).await? {
+                UnitEnd::Done(done) => {
+                    let documents = done.written + done.already + done.drifted.len() as u64;
+                    held(self.log).commit(self.context.goal, &unit, done)?;
+                    self.progress.advance(documents);
+                    self.context.options.reached("batch noted");
+                }
+                UnitEnd::Split => {
+                    let half = changes / 2;
+                    let mut queue = held(&self.queue);
+                    queue.push_front(UnitKey { batch, from: from + half, changes: changes - half });
+                    queue.push_front(UnitKey { batch, from, changes: half });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_to_stop(&self) -> bool {
+        self.progress.is_stopped() || self.has_failed.load(Ordering::Relaxed)
+    }
+
+    fn next(&self) -> Option<UnitKey> {
+        if self.is_to_stop() { None } else { held(&self.queue).pop_front() }
+    }
+
+    /// A session that is written down, locally and in the lease, before it is used.
+    async fn open_session(&self) -> Result<ClientSession, RunError> {
+        let session = self.context.server.client().start_session().await;
+        let session = session.map_err(failed("open a session", "none"))?;
+        let id = session.id().get_binary_generic("id").cloned().or_else(|_| {
+            // Sessions have UUIDs; `get_binary_generic` knows only the other subtype.
+            match session.id().get("id") {
+                Some(mongodb::bson::Bson::Binary(id)) => Ok(id.bytes.clone()),
+                _ => Err(()),
+            }
+        });
+        if let Ok(id) = id {
+            let hex = id.iter().map(|byte| format!("{byte:02x}")).collect();
+            held(self.log).append(&Record::Session { id: hex })?;
+            self.context.lease.add_session(&id).await?;
+        }
+        self.context.options.reached("session noted");
+        Ok(session)
+    }
+
+    async fn load(&self, key: UnitKey) -> Result<Unit, RunError> {
+        let UnitKey { batch, from, changes } = key;
+        let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        if let (Goal::Apply, Some(plan)) = (self.context.goal, self.plan) {
+            let whole = plan.read_batch(place(batch))?;
+            let part = whole.part(place(from), place(from + changes));
+            let sha256 = part.record.sha256;
+            return Ok(Unit { batch, from, changes: part, recorded_changes: changes, sha256 });
+        }
+        let RunContext { server, options, run_id, plan_sha256: _, .. } = &self.context;
+        let recorded = read_recorded_batch(server, options, run_id, batch, from).await?;
+        Ok(Unit {
+            batch,
+            from,
+            changes: recorded.written,
+            recorded_changes: recorded.head.changes,
+            sha256: recorded.head.sha256,
+        })
+    }
+}
