@@ -25,6 +25,8 @@ mod validate;
 mod verify;
 mod work;
 
+pub use crate::journal::{ApplyReport, ManifestReport, RollbackReport};
+pub use crate::verify::VerifyReport;
 pub use apply::apply;
 pub use error::{ExitClass, RunError};
 pub use lease::LEASE_DEFAULT;
