@@ -294,3 +294,25 @@ async fn two_exports_to_one_place_do_not_mix() {
     let file = place.join("ledger/cashu_tokens.bson");
     assert!(fs::read(file).unwrap() == expected);
 }
+
+#[tokio::test]
+async fn a_server_that_takes_its_time_keeps_nobody_from_stopping() {
+    let set = ReplicaSet::start(1).await;
+    let database = set.client().await.database("ledger");
+    fill_small(&database).await;
+    fail_point(&database, block_get_more("slow", 20_000)).await;
+    let server = connect(&app_uri(&set.database_uri("ledger"), "slow")).await;
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("snapshot");
+    let (progress, options, clock) = (Progress::new(), options(), || Duration::ZERO);
+    let begun = Instant::now();
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        progress.stop();
+    };
+    let running = export(&server, &place, &options, &progress, &clock);
+    let (result, ()) = tokio::join!(running, stop);
+    assert!(matches!(result.unwrap_err(), ExportError::Interrupted(_)));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}

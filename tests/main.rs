@@ -13,6 +13,7 @@ mod determinism;
 mod edit_matches_server;
 mod export;
 mod export_faults;
+mod export_speed;
 mod forms;
 mod goldens;
 mod interruption;

@@ -1,11 +1,12 @@
 //! The arguments of every command.
 
+use super::failure::Refusal;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
 use remelt::model::{FindingCode, Timestamp};
 use remelt::snapshot::input::InputOptions;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Repairs Cashu token ledgers in MongoDB offline, and replays the repair.
 #[derive(Debug, Parser)]
@@ -39,12 +40,16 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Read a snapshot: findings, balances, CSV reports and a plan
     Analyze(AnalyzeArgs),
-    /// Apply a plan to a copy of its snapshot
+    /// Check every prerequisite of applying a plan to a database
+    Validate(ValidateArgs),
+    /// Apply a plan to the database, or to a copy of its snapshot
     Apply(ApplyArgs),
     /// Compare every planned token with the plan, and look for new damage
     Verify(VerifyArgs),
-    /// Restore the original bytes of a repaired copy
+    /// Restore the original bytes of what a run changed
     Rollback(RollbackArgs),
+    /// Runs, progress, health and recommendations of a database
+    Status(StatusArgs),
     /// Exact differences between two snapshots, by document and field
     Diff(DiffArgs),
     /// Write a realistic ledger with a known truth
@@ -251,52 +256,147 @@ pub(crate) struct ConfirmArgs {
     pub(crate) yes: bool,
 }
 
+/// A plan's other side: the database, or a copy of the snapshot.
+#[derive(Args)]
+pub(crate) struct TargetArgs {
+    /// Connection string; better given as MONGODB_URI, which no process list shows
+    #[arg(long, value_name = "URI", env = "MONGODB_URI", hide_env_values = true)]
+    pub(crate) uri: Option<String>,
+    /// Work on this snapshot instead of a server
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) snapshot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
+}
+
+/// Where a plan is replayed, or looked at.
+pub(crate) enum Target<'a> {
+    Server(ServerArgs),
+    Snapshot(&'a Path),
+}
+
+impl TargetArgs {
+    /// The one that was named: `--snapshot`, which a MONGODB_URI in the environment does not change, or
+    /// the server.
+    pub(crate) fn target(&self) -> Result<Target<'_>, Refusal> {
+        match (&self.snapshot, &self.uri) {
+            (Some(snapshot), _) => Ok(Target::Snapshot(snapshot)),
+            (None, Some(uri)) => {
+                Ok(Target::Server(ServerArgs { uri: uri.clone(), db: self.source.db.clone() }))
+            }
+            (None, None) => Err(Refusal::usage(
+                "neither --uri (or MONGODB_URI) nor --snapshot was given; name the database or the \
+                 snapshot to work on",
+            )),
+        }
+    }
+}
+
+impl std::fmt::Debug for TargetArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TargetArgs").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
+}
+
+/// What to do about documents that are no longer what the plan saw.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OnDriftArg {
+    /// Write nothing if there is one
+    Abort,
+    /// Leave them as they are, list them, and write the rest
+    Skip,
+}
+
+/// How to work on a server.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  \
-    remelt apply plan --snapshot dump/nctool --out repaired --confirm")]
+pub(crate) struct RunArgs {
+    /// What to do about documents that have changed since
+    #[arg(long, value_enum, default_value = "abort")]
+    pub(crate) on_drift: OnDriftArg,
+    /// Transactions at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16), default_value_t = 2)]
+    pub(crate) workers: u8,
+    /// Most documents in a transaction; a batch of the plan when not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Option<u32>,
+    /// Most documents written a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_rate: Option<u64>,
+    /// Wait while a secondary is further behind than this
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_lag: Option<u64>,
+    /// Replica set and database to write to, as SET/DB, when the plan's snapshot
+    /// came from another one or does not say
+    #[arg(long, value_name = "SET/DB")]
+    pub(crate) target: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    remelt apply plan --uri mongodb://db1/nctool --confirm\n  \
+    remelt apply plan --snapshot dump/nctool --out repaired --confirm\n\n\
+    Killed or interrupted, the same command goes on where it was. While a file\n\
+    named pause lies in the run's directory, no new batch is begun.")]
 pub(crate) struct ApplyArgs {
     /// Directory with the plan
     pub(crate) plan_dir: PathBuf,
-    /// The snapshot that the plan was made from
-    #[arg(long, value_name = "SNAPSHOT")]
-    pub(crate) snapshot: PathBuf,
-    /// New directory for the repaired copy
-    #[arg(long, value_name = "DIR", value_parser = new_path())]
-    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) to: TargetArgs,
+    /// New directory for the repaired copy (with --snapshot)
+    #[arg(long, value_name = "DIR", requires = "snapshot", value_parser = new_path())]
+    pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) consent: ConfirmArgs,
     #[command(flatten)]
-    pub(crate) source: SnapshotArgs,
+    pub(crate) run: RunArgs,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  remelt verify plan --snapshot repaired")]
+#[command(after_help = "Examples:\n  remelt verify plan --uri mongodb://db1/nctool\n  \
+    remelt verify plan --snapshot repaired")]
 pub(crate) struct VerifyArgs {
     /// Directory with the plan
     pub(crate) plan_dir: PathBuf,
-    /// The snapshot to look at
-    #[arg(long, value_name = "SNAPSHOT")]
-    pub(crate) snapshot: PathBuf,
     #[command(flatten)]
-    pub(crate) source: SnapshotArgs,
+    pub(crate) to: TargetArgs,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  \
+#[command(after_help = "Examples:\n  \
+    remelt rollback plan --uri mongodb://db1/nctool --confirm\n  \
+    remelt rollback 20260131120000000-apply-1a2b3c4d --uri mongodb://db1 --confirm\n  \
     remelt rollback plan --snapshot repaired --out restored --confirm")]
 pub(crate) struct RollbackArgs {
-    /// Directory with the plan
-    pub(crate) plan_dir: PathBuf,
-    /// The repaired copy
-    #[arg(long, value_name = "SNAPSHOT")]
-    pub(crate) snapshot: PathBuf,
-    /// New directory for the restored copy
-    #[arg(long, value_name = "DIR", value_parser = new_path())]
-    pub(crate) out: PathBuf,
+    /// Directory with the plan, or the id of a run on the server
+    #[arg(value_name = "PLAN_DIR|RUN_ID")]
+    pub(crate) what: PathBuf,
+    #[command(flatten)]
+    pub(crate) to: TargetArgs,
+    /// New directory for the restored copy (with --snapshot)
+    #[arg(long, value_name = "DIR", requires = "snapshot", value_parser = new_path())]
+    pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) consent: ConfirmArgs,
     #[command(flatten)]
-    pub(crate) source: SnapshotArgs,
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  remelt status --uri mongodb://db1/nctool")]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  remelt validate plan --uri mongodb://db1/nctool")]
+pub(crate) struct ValidateArgs {
+    /// Directory with the plan
+    pub(crate) plan_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 #[derive(Debug, Args)]

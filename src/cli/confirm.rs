@@ -45,5 +45,5 @@ pub(crate) fn consent(args: &ConfirmArgs, what: &str, db: &str) -> anyhow::Resul
 }
 
 fn refuse(code: &'static str, message: String) -> anyhow::Result<()> {
-    Err(Refusal { code, message }.into())
+    Err(Refusal::new(code, message).into())
 }

@@ -6,6 +6,7 @@ use remelt::diff::DiffError;
 use remelt::export::ExportError;
 use remelt::generate::GenerateError;
 use remelt::journal::RunDirectoryError;
+use remelt::live::{ExitClass, RunError};
 use remelt::plan::{BuildError, PlanError};
 use remelt::publish::PublishError;
 use remelt::server::ServerError;
@@ -33,8 +34,21 @@ pub(crate) enum Exit {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Refusal {
+    pub(crate) exit: Exit,
     pub(crate) code: &'static str,
     pub(crate) message: String,
+}
+
+impl Refusal {
+    /// A safety check of the command line refused.
+    pub(crate) fn new(code: &'static str, message: String) -> Refusal {
+        Refusal { exit: Exit::Refused, code, message }
+    }
+
+    /// The arguments make no sense together.
+    pub(crate) fn usage(message: &str) -> Refusal {
+        Refusal { exit: Exit::Usage, code: "usage", message: message.to_owned() }
+    }
 }
 
 /// Exit code and word of an error that came up from the core.
@@ -42,6 +56,7 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
     let found = error.chain().find_map(|cause| {
         None.or_else(|| cause.downcast_ref().map(refusal))
             .or_else(|| cause.downcast_ref().map(build))
+            .or_else(|| cause.downcast_ref().map(live))
             .or_else(|| cause.downcast_ref().map(export))
             .or_else(|| cause.downcast_ref().map(server))
             .or_else(|| cause.downcast_ref().map(copy_run))
@@ -58,7 +73,7 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
 }
 
 fn refusal(error: &Refusal) -> (Exit, &'static str) {
-    (Exit::Refused, error.code)
+    (error.exit, error.code)
 }
 
 fn build(error: &BuildError) -> (Exit, &'static str) {
@@ -125,6 +140,30 @@ fn server(error: &ServerError) -> (Exit, &'static str) {
         ServerError::NotReady { .. } | ServerError::Lost { .. } => (Exit::Failed, "not_ready"),
         _ => (Exit::Failed, "server"),
     }
+}
+
+fn live(error: &RunError) -> (Exit, &'static str) {
+    let exit = match error.class() {
+        ExitClass::Failed => Exit::Failed,
+        ExitClass::Refused => Exit::Refused,
+    };
+    let code = match error {
+        RunError::Server(error) => return server(error),
+        RunError::Plan(error) => return plan(error),
+        RunError::Directory(error) => return run_directory(error),
+        RunError::Drift { .. } => "drift",
+        RunError::AlreadyCompleted { .. } => "already_completed",
+        RunError::LeaseHeld { .. } | RunError::LeaseLost => "lease",
+        RunError::NoBackup(_) => "no_backup",
+        RunError::Standalone => "standalone",
+        RunError::WithoutSecrets => "without_secrets",
+        RunError::ForeignPlan { .. }
+        | RunError::OtherDeployment { .. }
+        | RunError::OtherDatabase { .. }
+        | RunError::OtherTarget { .. } => "other_target",
+        _ => "run",
+    };
+    (exit, code)
 }
 
 fn export(error: &ExportError) -> (Exit, &'static str) {

@@ -17,6 +17,8 @@ mod rehearse;
 mod render;
 mod rollback;
 mod run;
+mod status;
+mod validate;
 mod verify;
 
 use args::{Cli, Command};
@@ -37,9 +39,11 @@ pub(crate) fn run() -> ExitCode {
         Command::Rehearse(args) => rehearse::run(&args, &output),
         Command::Export(args) => export::run(&args, &output),
         Command::Analyze(args) => analyze::run(&args, &output),
+        Command::Validate(args) => validate::run(&args, &output),
         Command::Apply(args) => apply::run(&args, &output),
         Command::Verify(args) => verify::run(&args, &output),
         Command::Rollback(args) => rollback::run(&args, &output),
+        Command::Status(args) => status::run(&args, &output),
         Command::Diff(args) => diff::run(&args, &output),
         Command::Generate(args) => generate::run(&args, &output),
     };

@@ -4,7 +4,8 @@ use super::rehearse::RehearseReport;
 use remelt::diff::DiffReport;
 use remelt::export::ExportReport;
 use remelt::generate::GenerateStats;
-use remelt::journal::{ApplyReport, RollbackReport};
+use remelt::journal::{ApplyReport, DriftEntry, RollbackReport, RunState};
+use remelt::live::{CheckResult, StatusReport, ValidateReport};
 use remelt::model::FindingCode;
 use remelt::plan::{AnalyzeReport, JsonAmount};
 use remelt::verify::VerifyReport;
@@ -231,25 +232,138 @@ pub(crate) fn export(report: &ExportReport) -> String {
     text
 }
 
-/// `apply` on a copy.
-pub(crate) fn applied(report: &ApplyReport, out: &Path) -> String {
+/// `apply`, on the server or a copy.
+pub(crate) fn applied(report: &ApplyReport, plan: &Path, copy: Option<&Path>) -> String {
     let mut text = String::new();
+    line!(text, "Run        {}: {}", report.run_id, report.state.as_str());
     line!(text, "Plan       {}", report.plan_sha256);
-    line!(text, "Applied    {} repaired in a copy", counted(report.applied, "token"));
-    line!(text, "Copy       {}", out.display());
-    line!(text, "Run        {}", report.run_id);
+    line!(
+        text,
+        "Applied    {} in {:.2} s ({}/s), {} recorded",
+        counted(report.applied, "token"),
+        report.seconds,
+        number(report.documents_per_second.into()),
+        if report.batches == 1 {
+            "1 batch".into()
+        } else {
+            format!("{} batches", number(report.batches.into()))
+        }
+    );
+    if report.already_applied > 0 {
+        line!(text, "           {} were as planned before", number(report.already_applied.into()));
+    }
+    drifted(&mut text, report.drifted, &report.drift);
+    if let Some(copy) = copy {
+        line!(text, "Copy       {}", copy.display());
+    }
     line!(text, "Manifest   {}", report.manifest.path);
     line!(text);
-    line!(text, "Next: remelt verify PLAN --snapshot {}", out.display());
+    match (report.state, copy) {
+        (RunState::Completed, Some(copy)) => {
+            line!(text, "Next: remelt verify {} --snapshot {}", plan.display(), copy.display());
+        }
+        (RunState::Completed, None) => line!(text, "Next: remelt verify {}", plan.display()),
+        _ => line!(text, "Next: the same command goes on where this one stopped."),
+    }
     text
 }
 
-/// `rollback` on a copy.
-pub(crate) fn rolled_back(report: &RollbackReport, out: &Path) -> String {
+/// `rollback`, on the server or a copy.
+pub(crate) fn rolled_back(report: &RollbackReport, copy: Option<&Path>) -> String {
     let mut text = String::new();
-    line!(text, "Restored   {}, byte for byte", counted(report.restored, "token"));
-    line!(text, "Copy       {}", out.display());
-    line!(text, "Run        {}", report.run_id);
+    line!(text, "Run        {}: {}", report.run_id, report.state.as_str());
+    line!(
+        text,
+        "Restored   {} byte for byte in {:.2} s",
+        counted(report.restored, "token"),
+        report.seconds
+    );
+    if report.already_restored > 0 {
+        line!(text, "           {} were as before already", number(report.already_restored.into()));
+    }
+    drifted(&mut text, report.drifted, &report.drift);
+    if let Some(copy) = copy {
+        line!(text, "Copy       {}", copy.display());
+    }
+    if report.state != RunState::RolledBack {
+        line!(text);
+        line!(text, "Next: the same command goes on where this one stopped.");
+    }
+    text
+}
+
+/// Most documents listed on a terminal; the manifest lists all.
+const DRIFT_SHOWN_MAX: usize = 10;
+
+fn drifted(text: &mut String, count: u64, listed: &[DriftEntry]) {
+    if count == 0 {
+        return;
+    }
+    line!(
+        text,
+        "Left       {} changed by somebody else, left as they are:",
+        counted(count, "token")
+    );
+    for entry in listed.iter().take(DRIFT_SHOWN_MAX) {
+        line!(text, "             {}", entry.id);
+    }
+    if count > DRIFT_SHOWN_MAX as u64 {
+        line!(text, "             ... and more; the run's manifest lists them");
+    }
+}
+
+/// `validate`.
+pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
+    let mut text = String::new();
+    for check in &report.checks {
+        let word = match check.result {
+            CheckResult::Pass => "pass",
+            CheckResult::Warn => "WARN",
+            CheckResult::Fail => "FAIL",
+        };
+        line!(text, "{word}  {:<18} {}", check.name, check.detail);
+        if check.result != CheckResult::Pass && !check.action.is_empty() {
+            line!(text, "      {:<18} -> {}", "", check.action);
+        }
+    }
+    line!(text);
+    if report.ok {
+        line!(text, "Ready. Next: remelt apply {} --confirm", plan.display());
+    } else {
+        line!(text, "Not ready: mend what failed and validate again.");
+    }
+    text
+}
+
+/// `status`.
+pub(crate) fn status(report: &StatusReport) -> String {
+    let mut text = String::new();
+    let migration = &report.migration;
+    line!(text, "Migration  {}", migration.state);
+    line!(
+        text,
+        "Tokens     {}, {} melted: {} unspent (the bug), {} spent",
+        number(report.health.total_tokens.into()),
+        number(migration.total_melted_tokens.into()),
+        number(migration.problematic_tokens.into()),
+        number(migration.spent_melted_tokens.into())
+    );
+    line!(text, "Health     score {}", score(report.health.health_score));
+    line!(text);
+    if report.runs.is_empty() {
+        line!(text, "No runs.");
+    }
+    for run in &report.runs {
+        let applied = run.applied.map_or_else(|| "?".into(), |n| number(n.into()));
+        let active = if run.is_active { ", at work now" } else { "" };
+        line!(text, "{}  {}{active}", run.run_id, run.state);
+        line!(text, "  {applied} of {} tokens applied", number(run.changes.into()));
+    }
+    for recommendation in &report.recommendations {
+        line!(text);
+        line!(text, "[{}] {}", recommendation.priority, recommendation.message);
+        line!(text, "  {}", recommendation.action);
+    }
     text
 }
 

@@ -1,17 +1,19 @@
 //! What several commands need: the version, the clock, randomness, and opened inputs.
 
-use super::args::{RuleArgs, ServerArgs, SnapshotArgs};
+use super::args::{OnDriftArg, RuleArgs, RunArgs, ServerArgs, SnapshotArgs};
 use super::failure::Refusal;
 use super::output::Output;
 use anyhow::Context;
 use remelt::analysis::{AnalyzeOptions, FingerprintKey, RuleOptions};
+use remelt::decide::OnDrift;
+use remelt::live::RunOptions;
 use remelt::model::Timestamp;
 use remelt::plan::{BuildOptions, Plan};
 use remelt::server::{Server, ServerError, ServerOptions};
 use remelt::snapshot::Snapshot;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Program and version, as artefacts name them.
 pub(crate) const TOOL: &str = concat!("remelt ", env!("CARGO_PKG_VERSION"));
@@ -68,6 +70,22 @@ pub(crate) async fn connect(args: &ServerArgs) -> Result<Server, ServerError> {
     Server::connect(&ServerOptions { uri: args.uri.clone(), db: args.db.clone() }).await
 }
 
+/// How to work on a server.
+pub(crate) fn run_options(args: &RunArgs) -> RunOptions {
+    RunOptions {
+        on_drift: match args.on_drift {
+            OnDriftArg::Abort => OnDrift::Abort,
+            OnDriftArg::Skip => OnDrift::Skip,
+        },
+        workers: args.workers.into(),
+        batch_changes_max: args.batch.and_then(|n| usize::try_from(n).ok()),
+        rate_max: args.max_rate,
+        lag_max: args.max_lag.map(Duration::from_secs),
+        target_override: args.target.clone(),
+        ..RunOptions::new(TOOL, now)
+    }
+}
+
 /// Opens a snapshot and says what was skipped in it.
 pub(crate) fn open_snapshot(
     path: &Path,
@@ -90,7 +108,7 @@ pub(crate) fn refuse_inside(out: &Path, read: &Path, what: &str) -> anyhow::Resu
             out.display(),
             read.display()
         );
-        return Err(Refusal { code: "inside_input", message }.into());
+        return Err(Refusal::new("inside_input", message).into());
     }
     Ok(())
 }

@@ -176,11 +176,12 @@ pub async fn export(
             "the connection was lost; the documents are of attempt {attempt}, which began anew"
         ));
     }
-    let manifest = manifest(server, options, read);
+    let source = source(server);
+    let manifest = manifest(server, options, source.clone(), read);
     write_manifest(staged.path(), &manifest)?;
     progress.check()?;
     staged.publish()?;
-    Ok(report(directory, options, manifest, notes, elapsed()))
+    Ok(report(directory, options, manifest, source, notes, elapsed()))
 }
 
 fn check(server: &Server, options: &ExportOptions) -> Result<(), ExportError> {
@@ -207,7 +208,7 @@ fn redaction(options: &ExportOptions) -> Result<Redaction, ExportError> {
         (Secrets::Hashed, _) => {
             let mut key = [0; 32];
             getrandom::fill(&mut key).map_err(|_| ExportError::NoRandomness)?;
-            Ok(Redaction::Hash(HashKey::new(&key)))
+            HashKey::new(&key).map(Redaction::Hash).ok_or(ExportError::NoRandomness)
         }
     }
 }
@@ -273,24 +274,33 @@ impl Attempt<'_> {
     }
 }
 
-fn manifest(server: &Server, options: &ExportOptions, read: Read) -> SnapshotManifest {
+fn source(server: &Server) -> Source {
+    let deployment = server.deployment();
+    Source {
+        host: server.hosts().to_owned(),
+        replica_set: deployment.replica_set.clone(),
+        replica_set_id: deployment.replica_set_id.clone(),
+        server_version: deployment.server_version.clone(),
+    }
+}
+
+fn manifest(
+    server: &Server,
+    options: &ExportOptions,
+    source: Source,
+    read: Read,
+) -> SnapshotManifest {
     let table = |role| {
         let collection = read.collections.iter().find(|it: &&CollectionManifest| it.role == role);
         collection.and_then(|it| ChunkTable::from_records(it.chunks.clone()))
     };
     let tokens = table(Role::Tokens).unwrap_or_default();
     let sha256 = root_hash(&tokens, table(Role::Wallets).as_ref());
-    let deployment = server.deployment();
     SnapshotManifest {
         format_version: FORMAT_VERSION,
         tool: options.tool.clone(),
         sha256,
-        source: Some(Source {
-            host: server.hosts().to_owned(),
-            replica_set: deployment.replica_set.clone(),
-            replica_set_id: deployment.replica_set_id.clone(),
-            server_version: deployment.server_version.clone(),
-        }),
+        source: Some(source),
         db: server.db().to_owned(),
         consistency: match options.consistency {
             ReadConsistency::Snapshot => Consistency::Snapshot,
@@ -314,6 +324,7 @@ fn report(
     directory: &Path,
     options: &ExportOptions,
     manifest: SnapshotManifest,
+    source: Source,
     notes: Vec<String>,
     elapsed: Duration,
 ) -> ExportReport {
@@ -338,7 +349,7 @@ fn report(
             sha256: manifest.sha256.to_string(),
             consistency: manifest.consistency,
             cluster_time: manifest.cluster_time,
-            source: manifest.source.unwrap_or_else(|| unreachable!("an export has a source")),
+            source,
             db: manifest.db,
             secrets: manifest.secrets,
             wallet_keys: manifest.wallet_keys,

@@ -19,12 +19,16 @@ use mongodb::bson::{Timestamp, doc};
 use mongodb::options::ReadConcern;
 use mongodb::raw_batch_cursor::RawBatch;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Documents a batch: the fastest measured.
 const BATCH_DOCUMENTS: u32 = 1000;
 /// Batches read and not yet written.
 const BATCHES_MAX: usize = 4;
+
+/// How often a wait for the server looks whether it was told to stop.
+const STOP_LOOK: Duration = Duration::from_millis(200);
 
 const DOING: &str = "read the documents";
 const PRIVILEGE: &str = "find on the collection (the role read has it)";
@@ -126,8 +130,14 @@ async fn send(
     sender: &mpsc::Sender<Message>,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    while let Some(batch) = batches.next().await {
+    loop {
+        let next = tokio::time::timeout(STOP_LOOK, batches.next()).await;
         progress.check()?;
+        let batch = match next {
+            Err(_) => continue, // a server that takes its time does not keep anyone from stopping
+            Ok(None) => break,
+            Ok(Some(batch)) => batch,
+        };
         let batch = batch.map_err(judge(DOING, PRIVILEGE))?;
         let bytes = batch.as_raw_document().as_bytes().len();
         if sender.send(Some(batch)).await.is_err() {
@@ -135,7 +145,6 @@ async fn send(
         }
         progress.advance(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
-    progress.check()?;
     // When the writer is gone, it says why.
     let _ = sender.send(None).await;
     Ok(())

@@ -40,14 +40,10 @@ pub(super) enum Redaction {
 pub(super) struct HashKey(Hmac<Sha256>);
 
 impl HashKey {
-    /// A key from `bytes`, which must be random and are not to be kept.
-    pub(super) fn new(bytes: &[u8; 32]) -> HashKey {
-        let mac = match Hmac::<Sha256>::new_from_slice(bytes) {
-            Ok(mac) => mac,
-            // HMAC takes keys of any length.
-            Err(_) => unreachable!("a key of 32 bytes is valid"),
-        };
-        HashKey(mac)
+    /// A key from `bytes`, which must be random and are not to be kept. `None` never happens: HMAC takes
+    /// keys of any length.
+    pub(super) fn new(bytes: &[u8; 32]) -> Option<HashKey> {
+        Hmac::<Sha256>::new_from_slice(bytes).ok().map(HashKey)
     }
 
     fn hash(&self, kind: ValueKind, content: &[u8]) -> [u8; 32] {

@@ -256,7 +256,7 @@ mod tests {
             let kept = ends.iter().filter(|end| **end <= cut).count().max(1) - 1;
             for zeros in [0, 1, 100] {
                 let is_at_an_end = cut == 0 || ends.contains(&cut);
-                if zeros > 0 && !is_at_an_end || cut == 0 && zeros > 0 {
+                if zeros > 0 && (!is_at_an_end || cut == 0) {
                     continue;
                 }
                 fs::write(&path, [&whole[..cut], &vec![0; zeros]].concat()).unwrap();

@@ -113,9 +113,9 @@ pub(super) async fn run_unit(
         attempted = done.or(attempted);
         let last = match fault {
             Fault::Stop(error) => return Err(error),
-            Fault::Recorded => return attempt.from_journal(attempted).await,
+            Fault::Recorded => return attempt.ask_journal(attempted).await,
             Fault::Unknown { last } => match attempt.recorded(&mut backoff).await? {
-                true => return attempt.from_journal(attempted).await,
+                true => return attempt.ask_journal(attempted).await,
                 false => last,
             },
             Fault::Again { last, has_vanished } => {
@@ -364,7 +364,7 @@ impl Attempt<'_> {
     }
 
     /// What the database's journal says of a batch that it has already.
-    async fn from_journal(&self, attempted: Option<UnitDone>) -> Result<UnitEnd, RunError> {
+    async fn ask_journal(&self, attempted: Option<UnitDone>) -> Result<UnitEnd, RunError> {
         let Unit { batch, from, .. } = *self.unit;
         let altered = |what| RunError::JournalAltered { batch, from, what };
         let id = journal_id(self.context.run_id, batch, from);

@@ -9,7 +9,6 @@ use super::observe::observe;
 use super::options::RunOptions;
 use super::pace::Pace;
 use super::patience::patiently;
-use super::report::{RollbackReport, pace_of};
 use super::run_log::RunLog;
 use super::store::{
     Recorded, StoredRun, create_collections, may_write, number, read_recorded, read_recorded_batch,
@@ -18,6 +17,7 @@ use super::store::{
 use super::work::{UnitKey, Work, held};
 use crate::decide::OnDrift;
 use crate::journal::{DRIFT_LISTED_MAX, DriftEntry, Goal, Record, RunDirectory, RunState};
+use crate::journal::{RollbackReport, pace_of};
 use crate::model::{Sha256Hash, Timestamp};
 use crate::plan::Plan;
 use crate::progress::{Progress, Unit};

@@ -5,33 +5,10 @@ use super::observe::{Seen, observe};
 use super::options::RunOptions;
 use super::patience::patiently;
 use super::status::count_tokens;
-use crate::model::Sha256Hash;
 use crate::plan::Plan;
 use crate::progress::{Progress, Unit};
 use crate::server::{Server, failed};
-use serde::Serialize;
-
-/// What `verify` found (`design.md`, Result objects).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VerifyReport {
-    /// The plan.
-    pub plan_sha256: Sha256Hash,
-    /// Documents read and hashed.
-    pub checked: u64,
-    /// Byte for byte as after the plan.
-    pub as_planned: u64,
-    /// Byte for byte as before it.
-    pub as_before: u64,
-    /// Neither.
-    pub drifted: u64,
-    /// Not there.
-    pub missing: u64,
-    /// Melted and unspent documents that the plan does not know.
-    pub new_problematic_tokens: u64,
-    /// Every document is as planned, and there is no new damage.
-    pub ok: bool,
-}
+use crate::verify::VerifyReport;
 
 /// Reads and hashes every document of `plan`, and counts new damage. Writes nothing.
 ///

@@ -137,7 +137,7 @@ fn holds(bytes: &[u8], part: &[u8]) -> bool {
 
 /// No name of the generator holds a mark or a canary.
 fn hashing(key: u8) -> Redaction {
-    Redaction::Hash(HashKey::new(&[key; 32]))
+    Redaction::Hash(HashKey::new(&[key; 32]).unwrap())
 }
 
 proptest! {

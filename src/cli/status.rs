@@ -1,0 +1,20 @@
+//! `remelt status`.
+
+use super::args::StatusArgs;
+use super::failure::Exit;
+use super::output::Output;
+use super::render;
+use super::run::{TOOL, connect, now, runtime};
+use remelt::live::{self, RunOptions};
+use remelt::server::ServerError;
+
+pub(crate) fn run(args: &StatusArgs, output: &Output) -> anyhow::Result<Exit> {
+    let runtime = runtime()?;
+    let report: Result<_, ServerError> = runtime.block_on(async {
+        let server = connect(&args.server).await?;
+        live::status(&server, &RunOptions::new(TOOL, now)).await
+    });
+    let report = report?;
+    output.result(&report, &render::status(&report))?;
+    Ok(Exit::Done)
+}
