@@ -532,7 +532,7 @@ fn usage_errors_exit_with_2_in_the_form_that_was_asked_for() {
         assert!(plain.stderr.starts_with("error: "), "{line}: {plain:?}");
         let (code, message, hint) = place.run(&format!("{line} --json")).exits(2).error();
         assert_eq!(code, "usage", "{line}");
-        assert!(!message.is_empty() && hint.contains("--help"), "{line}: {message}");
+        assert!(!message.is_empty() && !hint.is_empty(), "{line}: {message}");
     }
     assert_eq!(names_in(place.root.path()), [""; 0]);
     run([""; 0]).exits(2);
@@ -540,10 +540,18 @@ fn usage_errors_exit_with_2_in_the_form_that_was_asked_for() {
 
 #[test]
 fn help_and_version_fit_80_columns_and_exit_with_0() {
-    let commands = ["rehearse", "analyze", "apply", "verify", "rollback", "diff", "generate"];
     let all = run(["--help"]).exits(0).stdout;
+    let (_, listed) = all.split_once("Commands:\n").unwrap();
+    let commands: Vec<&str> = listed
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|it| !it.is_empty()))
+        .filter(|command| *command != "help")
+        .collect();
+    for command in ["rehearse", "analyze", "apply", "verify", "rollback", "diff", "generate"] {
+        assert!(commands.contains(&command), "{command} is not in the help");
+    }
     for command in commands {
-        assert!(all.contains(&format!("\n  {command} ")), "{command} is not in the help");
         for option in ["--help", "-h"] {
             let help = finish(remelt([command, option]).env("COLUMNS", "200")).exits(0).stdout;
             let long = help.lines().find(|line| line.chars().count() > 80);
