@@ -39,6 +39,10 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Read a snapshot: findings, balances, CSV reports and a plan
     Analyze(AnalyzeArgs),
+    /// What a plan would change, for whom, and what speaks against it
+    Preview(PreviewArgs),
+    /// One token of a plan: before, after, and why
+    Explain(ExplainArgs),
     /// Check every prerequisite of applying a plan to a database
     Validate(ValidateArgs),
     /// Apply a plan to the database, or to a copy of its snapshot
@@ -376,6 +380,39 @@ pub(crate) struct RollbackArgs {
     pub(crate) consent: ConfirmArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  remelt preview plan\n  \
+    remelt preview plan --uri mongodb://db1/nctool")]
+pub(crate) struct PreviewArgs {
+    /// Directory with the plan
+    pub(crate) plan_dir: PathBuf,
+    /// Also measure on this server how long applying takes; writes nothing.
+    /// MONGODB_URI stands in for it
+    #[arg(long, value_name = "URI", env = "MONGODB_URI", hide_env_values = true)]
+    pub(crate) uri: Option<String>,
+    /// Database; else the connection string's, else nctool
+    #[arg(long, value_name = "NAME")]
+    pub(crate) db: Option<String>,
+    /// Users to list
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) top: usize,
+}
+
+impl std::fmt::Debug for PreviewArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PreviewArgs").field("plan_dir", &self.plan_dir).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  remelt explain plan 660000000200000002000002")]
+pub(crate) struct ExplainArgs {
+    /// Directory with the plan
+    pub(crate) plan_dir: PathBuf,
+    /// The token's id, as the reports show it
+    pub(crate) token_id: String,
 }
 
 #[derive(Debug, Args)]
