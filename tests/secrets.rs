@@ -229,8 +229,9 @@ fn the_password_of_a_uri_given_in_a_wrong_place_is_not_shown() {
         format!("mongodb://user:a {}@host/nctool", CANARIES[0]),
         format!("mongodb://user:{} b@host/nctool", CANARIES[0]),
     ];
-    let nowhere = place.at("nowhere");
-    let plan = place.at("plan");
+    let (nowhere, plan, made) = (place.at("nowhere"), place.at("plan"), place.at("made"));
+    let dump = place.dump("good", &[token(1, "a secret")], &[wallet(1)]);
+    run(["analyze", arg(&dump), arg(&made)]).exits(0);
     for uri in &uris {
         let commands: Vec<Vec<&str>> = vec![
             vec![uri],
@@ -248,6 +249,10 @@ fn the_password_of_a_uri_given_in_a_wrong_place_is_not_shown() {
             vec!["analyze", arg(&nowhere), arg(&plan), "--fail-on", uri],
             vec!["analyze", arg(&nowhere), arg(&plan), "--repair-time", uri],
             vec!["generate", arg(&nowhere), "--tokens", uri],
+            vec!["generate", uri, "--tokens", "5"],
+            vec!["analyze", arg(&dump), uri],
+            vec!["rehearse", arg(&dump), "--keep", uri],
+            vec!["apply", arg(&made), "--snapshot", arg(&dump), "--out", uri, "--confirm", "--yes"],
         ];
         for command in commands {
             for form in [None, Some("--json")] {

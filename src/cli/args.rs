@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 use super::failure::Refusal;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
 use remelt::model::{FindingCode, Timestamp};
@@ -141,6 +142,7 @@ pub(crate) enum ConsistencyArg {
 )]
 pub(crate) struct ExportArgs {
     /// New directory for the snapshot
+    #[arg(value_parser = new_path())]
     pub(crate) snapshot_dir: PathBuf,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
@@ -213,7 +215,7 @@ pub(crate) struct RehearseArgs {
     /// Snapshot directory, mongodump directory or archive, or a .bson file
     pub(crate) snapshot: PathBuf,
     /// Keep plan, repaired and restored copy in this new directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = new_path())]
     pub(crate) keep: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) rule: RuleArgs,
@@ -229,6 +231,7 @@ pub(crate) struct AnalyzeArgs {
     /// Snapshot directory, mongodump directory or archive, or a .bson file
     pub(crate) snapshot: PathBuf,
     /// New directory for the plan and the reports
+    #[arg(value_parser = new_path())]
     pub(crate) plan_dir: PathBuf,
     /// Exit with 4 when one of these findings occurs (codes, or `any`)
     #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = fail_on)]
@@ -344,7 +347,7 @@ pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) to: TargetArgs,
     /// New directory for the repaired copy (with --snapshot)
-    #[arg(long, value_name = "SNAPSHOT_DIR", requires = "snapshot")]
+    #[arg(long, value_name = "DIR", value_parser = new_path(), requires = "snapshot")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) consent: ConfirmArgs,
@@ -374,7 +377,7 @@ pub(crate) struct RollbackArgs {
     #[command(flatten)]
     pub(crate) to: TargetArgs,
     /// New directory for the restored copy (with --snapshot)
-    #[arg(long, value_name = "SNAPSHOT_DIR", requires = "snapshot")]
+    #[arg(long, value_name = "DIR", value_parser = new_path(), requires = "snapshot")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) consent: ConfirmArgs,
@@ -451,6 +454,7 @@ pub(crate) struct DiffArgs {
 #[command(after_help = "Example:\n  remelt generate /tmp/ledger --tokens 100000 --damage")]
 pub(crate) struct GenerateArgs {
     /// New directory
+    #[arg(value_parser = new_path())]
     pub(crate) out_dir: PathBuf,
     /// Number of token documents
     #[arg(long, value_name = "N")]
@@ -461,6 +465,16 @@ pub(crate) struct GenerateArgs {
     /// Every kind of damage, not only the bug
     #[arg(long)]
     pub(crate) damage: bool,
+}
+
+/// A place for something new. A URI is none: its password would become a directory's name.
+fn new_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        if path.to_string_lossy().contains("://") {
+            return Err("expected a path, found a URI");
+        }
+        Ok(path)
+    })
 }
 
 /// A size such as `512MiB`, `2GB` or a number of bytes.

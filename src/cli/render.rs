@@ -524,8 +524,8 @@ pub(crate) fn rehearse(report: &RehearseReport, snapshot: &Path, keep: Option<&P
     }
     let verdict = if report.identical { "identical, byte for byte" } else { "DIFFERENT" };
     line!(text, "  {:<11} {verdict}", "compare");
-    line!(text, "              before {}", report.sha256_before);
-    line!(text, "              after  {}", report.sha256_after);
+    line!(text, "  {:<11} {}", "before", report.sha256_before);
+    line!(text, "  {:<11} {}", "after", report.sha256_after);
     line!(text);
     text += &findings_table(&report.analyze);
     line!(text);
