@@ -12,6 +12,8 @@ mod live_connect;
 mod live_crash;
 mod live_exact;
 mod live_faults;
+mod live_races;
+mod live_refusals;
 mod oracle_cases;
 mod servers;
 mod support;

@@ -150,16 +150,24 @@ impl<'a> Lease<'a> {
         runs(self.server).update_one(mine, doc! {"$set": {"sessions": []}}).await.map(drop)
     }
 
+    /// Says on which run the holder works.
+    pub(super) async fn name_run(&self, run_id: &str) -> Result<(), RunError> {
+        self.set(doc! {"$set": {"run": run_id}}).await
+    }
+
     /// Writes down a session before it is used.
     pub(super) async fn add_session(&self, id: &[u8]) -> Result<(), RunError> {
         let id = Binary { subtype: BinarySubtype::Uuid, bytes: id.to_vec() };
+        self.set(doc! {"$addToSet": {"sessions": id}}).await
+    }
+
+    async fn set(&self, update: Document) -> Result<(), RunError> {
         let mine = doc! {"_id": lease_id(&self.collection), "holder": &self.holder};
-        let update = doc! {"$addToSet": {"sessions": id}};
-        let added = patiently(self.options.retry, || async {
+        let set = patiently(self.options.retry, || async {
             runs(self.server).update_one(mine.clone(), update.clone()).await
         });
-        let added = added.await.map_err(failed("note a session", "update on remelt_runs"))?;
-        if added.matched_count == 1 { Ok(()) } else { Err(RunError::LeaseLost) }
+        let set = set.await.map_err(failed("write to the lease", "update on remelt_runs"))?;
+        if set.matched_count == 1 { Ok(()) } else { Err(RunError::LeaseLost) }
     }
 
     /// The update of the fence of worker `slot`, to be run in its transaction; it must match once.

@@ -22,6 +22,7 @@ mod rollback;
 mod run_log;
 mod status;
 mod store;
+mod validate;
 mod verify;
 mod work;
 
@@ -34,4 +35,5 @@ pub use report::{ApplyReport, ManifestReport, RollbackReport};
 pub use rollback::{RollbackOf, rollback};
 pub use status::{HealthReport, MigrationReport, Recommendation, RunReport, StatusReport, status};
 pub use store::{JOURNAL_COLLECTION, RUNS_COLLECTION};
+pub use validate::{Check, CheckResult, ValidateReport, validate};
 pub use verify::{VerifyReport, verify};

@@ -1,0 +1,340 @@
+//! Every prerequisite of a run, each with a measured answer and what to do about it.
+//!
+//! Writes nothing: privileges are asked with updates that can match nothing, transactions are aborted.
+
+use super::error::RunError;
+use super::guard::{guard, guard_deployment};
+use super::lease::holder_of;
+use super::options::RunOptions;
+use super::place::{Place, find_place};
+use super::status::TOKENS;
+use super::store::may_write;
+use super::verify::verify;
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::server::{Server, ServerError, durable, failed};
+use futures_util::TryStreamExt;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::ReadConcern;
+use serde::Serialize;
+use std::time::Instant;
+
+const SKEW_MS_MAX: u64 = 5_000;
+const WRITE_MS_MAX: u128 = 1_000;
+const HISTORY_SECONDS_MIN: i64 = 60;
+const LIFETIME_SECONDS_MIN: i64 = 30;
+
+/// The answer to one check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckResult {
+    /// As it should be.
+    Pass,
+    /// A run may work, and a person should look.
+    Warn,
+    /// A run would be refused or fail.
+    Fail,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: &'static str,
+    /// The answer.
+    pub result: CheckResult,
+    /// What was measured.
+    pub detail: String,
+    /// What to do; empty when nothing.
+    pub action: String,
+}
+
+/// What `validate` found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ValidateReport {
+    /// Nothing failed.
+    pub ok: bool,
+    /// All checks, in a fixed order.
+    pub checks: Vec<Check>,
+}
+
+impl Check {
+    fn pass(name: &'static str, detail: impl Into<String>) -> Check {
+        let (result, detail) = (CheckResult::Pass, detail.into());
+        Check { name, result, detail, action: String::new() }
+    }
+
+    fn warn(name: &'static str, detail: impl Into<String>, action: &str) -> Check {
+        let (result, detail) = (CheckResult::Warn, detail.into());
+        Check { name, result, detail, action: action.to_owned() }
+    }
+
+    fn fail(name: &'static str, detail: impl Into<String>, action: &str) -> Check {
+        Check { result: CheckResult::Fail, ..Check::warn(name, detail, action) }
+    }
+}
+
+/// Checks everything that a run needs; with a plan also whether it can be applied here.
+pub async fn validate(
+    plan: Option<&Plan>,
+    server: &Server,
+    options: &RunOptions,
+    progress: &Progress,
+) -> ValidateReport {
+    let mut checks = vec![
+        reachable(server).await,
+        deployment(server),
+        transactions(server).await,
+        privileges(server, options).await,
+        write_concern(server).await,
+        server_disk(server, plan).await,
+        history(server).await,
+        clock_skew(server, options).await,
+        lease(server).await,
+        operations(server).await,
+    ];
+    if let Some(plan) = plan {
+        checks.push(belongs(plan, server, options));
+        checks.push(place(plan, server, options).await);
+        checks.push(drift(plan, server, options, progress).await);
+    }
+    let ok = checks.iter().all(|check| check.result != CheckResult::Fail);
+    ValidateReport { ok, checks }
+}
+
+async fn reachable(server: &Server) -> Check {
+    let began = Instant::now();
+    match server.ping().await {
+        Ok(()) => {
+            let ms = began.elapsed().as_millis();
+            Check::pass("reachable", format!("{} answers in {ms} ms", server.hosts()))
+        }
+        Err(error) => Check::fail("reachable", error.to_string(), "start the server"),
+    }
+}
+
+fn deployment(server: &Server) -> Check {
+    let deployment = server.deployment();
+    let set = deployment.replica_set.as_deref().unwrap_or("no replica set");
+    let detail = format!("{:?}, {set}, version {}", deployment.kind, deployment.server_version);
+    match guard_deployment(server) {
+        Ok(()) => Check::pass("deployment", detail),
+        Err(error) => Check::fail("deployment", detail, &error.to_string()),
+    }
+}
+
+async fn transactions(server: &Server) -> Check {
+    let began = Instant::now();
+    let tried = async {
+        let mut session = server.client().start_session().await?;
+        let started = session.start_transaction().read_concern(ReadConcern::snapshot());
+        started.write_concern(durable()).await?;
+        let tokens = server.collection(TOKENS);
+        let found =
+            tokens.find_one(doc! {}).projection(doc! {"_id": 1}).session(&mut session).await;
+        session.abort_transaction().await?;
+        found
+    };
+    match tried.await.map_err(failed("run a transaction", "find on cashu_tokens")) {
+        Ok(_) => {
+            let ms = began.elapsed().as_millis();
+            Check::pass("transactions", format!("one was run and aborted in {ms} ms"))
+        }
+        Err(error) => {
+            let action = "transactions need a replica set or a sharded cluster";
+            Check::fail("transactions", error.to_string(), action)
+        }
+    }
+}
+
+async fn privileges(server: &Server, options: &RunOptions) -> Check {
+    match may_write(server, TOKENS, options).await {
+        Ok(()) => Check::pass("privileges", "the server accepts updates on all four collections"),
+        Err(error) => {
+            let action = "grant the role readWrite on the database to the user";
+            Check::fail("privileges", error.to_string(), action)
+        }
+    }
+}
+
+async fn write_concern(server: &Server) -> Check {
+    let name = "write concern";
+    let action = "make sure that a majority of the members is up and in sync";
+    let update = doc! {"update": TOKENS,
+    "updates": [{"q": {"_id": {"$in": []}}, "u": {"$set": {"remelt": 1}}, "multi": true}],
+    "writeConcern": {"w": "majority", "j": true, "wtimeout": 5_000}};
+    let began = Instant::now();
+    let reply = server.database().run_command(update).await;
+    let ms = began.elapsed().as_millis();
+    match reply.map_err(failed("write at majority", "update on cashu_tokens")) {
+        Err(error) => Check::fail(name, error.to_string(), action),
+        Ok(reply) if reply.contains_key("writeConcernError") => {
+            Check::fail(name, format!("no majority answered in {ms} ms"), action)
+        }
+        Ok(_) if ms > WRITE_MS_MAX => {
+            Check::warn(name, format!("a majority needs {ms} ms"), "expect a slow run")
+        }
+        Ok(_) => Check::pass(name, format!("a majority answers in {ms} ms")),
+    }
+}
+
+/// The undo images are written to the journal's collection and, as all else, to the oplog.
+async fn server_disk(server: &Server, plan: Option<&Plan>) -> Check {
+    let name = "disk space of the server";
+    let batches = plan.map_or(&[][..], |plan| &plan.content().batches);
+    let needed = 4 * batches.iter().map(|batch| batch.bytes).sum::<u64>();
+    let stats = server.database().run_command(doc! {"dbStats": 1}).await;
+    let number = |stats: &Document, name: &str| match stats.get(name) {
+        Some(Bson::Double(n)) => format!("{n:.0}").parse::<u64>().ok(),
+        Some(Bson::Int32(n)) => u64::try_from(*n).ok(),
+        Some(Bson::Int64(n)) => u64::try_from(*n).ok(),
+        _ => None,
+    };
+    let free = stats.ok().and_then(|stats| {
+        number(&stats, "fsTotalSize")?.checked_sub(number(&stats, "fsUsedSize")?)
+    });
+    match free {
+        None => Check::warn(name, "the server did not tell", "check it by hand"),
+        Some(free) => {
+            let detail = format!("{free} bytes free, about {needed} needed");
+            if free < needed {
+                Check::fail(name, detail, "free some space on the server's disk")
+            } else if free < needed.saturating_mul(2) {
+                Check::warn(name, detail, "watch the server's disk")
+            } else {
+                Check::pass(name, detail)
+            }
+        }
+    }
+}
+
+async fn history(server: &Server) -> Check {
+    let name = "snapshot history and transaction lifetime";
+    let ask = doc! {"getParameter": 1, "minSnapshotHistoryWindowInSeconds": 1,
+    "transactionLifetimeLimitSeconds": 1};
+    let Ok(reply) = server.client().database("admin").run_command(ask).await else {
+        let detail = "the user may not ask (privilege getParameter)";
+        return Check::warn(name, detail, "grant the role clusterMonitor to see it");
+    };
+    let seconds = |name| match reply.get(name) {
+        Some(Bson::Int32(n)) => i64::from(*n),
+        Some(Bson::Int64(n)) => *n,
+        _ => 0,
+    };
+    let history = seconds("minSnapshotHistoryWindowInSeconds");
+    let lifetime = seconds("transactionLifetimeLimitSeconds");
+    let detail = format!("{history} s of history, {lifetime} s for a transaction");
+    if history < HISTORY_SECONDS_MIN || lifetime < LIFETIME_SECONDS_MIN {
+        let action = "raise minSnapshotHistoryWindowInSeconds (300) and \
+            transactionLifetimeLimitSeconds (60), or expect exports to start anew and batches to be halved";
+        return Check::warn(name, detail, action);
+    }
+    Check::pass(name, detail)
+}
+
+async fn clock_skew(server: &Server, options: &RunOptions) -> Check {
+    let name = "clock skew";
+    let hello = server.client().database("admin").run_command(doc! {"hello": 1}).await;
+    let theirs = hello.ok().and_then(|hello| hello.get_datetime("localTime").copied().ok());
+    let Some(theirs) = theirs else {
+        return Check::warn(name, "the server did not tell the time", "check it by hand");
+    };
+    let skew = (options.now)().0.abs_diff(theirs.timestamp_millis());
+    let detail = format!("{skew} ms between this machine and the server");
+    if skew > SKEW_MS_MAX {
+        let action = "set both clocks; leases do not depend on it, times in reports do";
+        return Check::warn(name, detail, action);
+    }
+    Check::pass(name, detail)
+}
+
+async fn lease(server: &Server) -> Check {
+    let holder = holder_of(server, TOKENS).await;
+    match holder.map_err(failed("read the lease", "find on remelt_runs")) {
+        Ok(None) => Check::pass("lease", "no run is active"),
+        Ok(Some(run_id)) => {
+            let detail = format!("run {run_id} is active, or its process died a moment ago");
+            Check::fail("lease", detail, "wait for it to end")
+        }
+        Err(error) => Check::fail("lease", error.to_string(), "grant find on remelt_runs"),
+    }
+}
+
+/// Index builds and changes of the collection make batches wait or fail.
+async fn operations(server: &Server) -> Check {
+    let name = "index builds and collection changes";
+    let database = server.db();
+    let is_pending = |command: &str| {
+        let field = format!("command.{command}");
+        doc! {field: {"$exists": true}}
+    };
+    let pending: Vec<Document> = ["createIndexes", "collMod", "dropIndexes", "renameCollection"]
+        .into_iter()
+        .map(is_pending)
+        .collect();
+    let pipeline = [
+        doc! {"$currentOp": {"allUsers": true}},
+        doc! {"$match": {"command.$db": database, "$or": pending}},
+        doc! {"$project": {"opid": 1}},
+    ];
+    let found = async {
+        let found = server.client().database("admin").aggregate(pipeline).await?;
+        found.try_collect::<Vec<Document>>().await
+    };
+    match found.await {
+        Ok(found) if found.is_empty() => Check::pass(name, "none under way"),
+        Ok(found) => {
+            let detail = format!("{} under way", found.len());
+            Check::warn(name, detail, "wait for them to end")
+        }
+        Err(_) => {
+            let detail = "the user may not see other users' operations (privilege inprog)";
+            Check::warn(name, detail, "grant the role clusterMonitor to see them")
+        }
+    }
+}
+
+fn belongs(plan: &Plan, server: &Server, options: &RunOptions) -> Check {
+    match guard(plan, server, options) {
+        Ok(()) => Check::pass("plan belongs here", format!("database {}", server.db())),
+        Err(error) => {
+            Check::fail("plan belongs here", error.to_string(), "connect to where it came from")
+        }
+    }
+}
+
+async fn place(plan: &Plan, server: &Server, options: &RunOptions) -> Check {
+    let name = "no other migration in the way";
+    match find_place(plan, server, options).await {
+        Ok(Place::New) => Check::pass(name, "this plan was not applied yet"),
+        Ok(Place::Resume(run)) => {
+            let detail = format!("run {} of this plan is not finished", run.id);
+            Check::warn(name, detail, "remelt apply goes on with it")
+        }
+        Err(error) => Check::fail(name, error.to_string(), "remelt status tells more"),
+    }
+}
+
+async fn drift(plan: &Plan, server: &Server, options: &RunOptions, progress: &Progress) -> Check {
+    let name = "no drift";
+    match verify(plan, server, options, progress).await {
+        Ok(seen) if seen.drifted + seen.missing == 0 => {
+            let detail = format!(
+                "{} documents as before the plan, {} as after it, {} new problematic tokens",
+                seen.as_before, seen.as_planned, seen.new_problematic_tokens
+            );
+            Check::pass(name, detail)
+        }
+        Ok(seen) => {
+            let detail = format!(
+                "{} of {} documents have changed, {} are gone",
+                seen.drifted, seen.checked, seen.missing
+            );
+            Check::fail(name, detail, "export and analyze anew, or apply with --on-drift skip")
+        }
+        Err(RunError::Server(error @ ServerError::PermissionDenied { .. })) => {
+            Check::fail(name, error.to_string(), "grant find on cashu_tokens")
+        }
+        Err(error) => Check::fail(name, error.to_string(), "run again when that is solved"),
+    }
+}
