@@ -14,6 +14,7 @@ mod live_exact;
 mod live_faults;
 mod live_races;
 mod live_refusals;
+mod live_speed;
 mod oracle_cases;
 mod servers;
 mod support;
