@@ -192,7 +192,7 @@ async fn a_stopped_run_is_in_the_way_of_other_plans_and_goes_on() {
     let stop = std::sync::Arc::clone(&progress);
     let hook = move |step: &str| {
         if step == "batch noted" {
-            stop.stop()
+            stop.stop();
         }
     };
     let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
@@ -215,10 +215,17 @@ async fn a_stopped_run_is_in_the_way_of_other_plans_and_goes_on() {
 #[tokio::test]
 async fn a_damaged_local_journal_stops_a_resume_before_any_write() {
     let ledger = Ledger::new(&melted(600)).await;
-    let progress = Progress::new();
-    progress.stop();
+    let progress = std::sync::Arc::new(Progress::new());
+    let stop = std::sync::Arc::clone(&progress);
+    let hook = move |step: &str| {
+        if step == "lease taken" {
+            stop.stop();
+        }
+    };
+    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
+    let options = RunOptions { step, ..ledger.options() };
     let server = ledger.server().await;
-    let report = apply(&ledger.plan(), &server, &ledger.options(), &progress).await.unwrap();
+    let report = apply(&ledger.plan(), &server, &options, &progress).await.unwrap();
     let path = ledger.plan_directory().join("runs").join(&report.run_id).join("journal");
     let mut bytes = fs::read(&path).unwrap();
     bytes[20] ^= 1;

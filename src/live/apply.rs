@@ -54,7 +54,7 @@ pub async fn apply(
     create_collections(server, options).await?;
     options.reached("collections created");
     let fresh = ObjectId::new().to_hex();
-    let lease = Lease::take(server, options, collection, &fresh).await?;
+    let lease = Lease::take(server, options, collection, &fresh, progress).await?;
     options.reached("lease taken");
     let result = tokio::select! {
         result = with_lease(plan, server, options, progress, &lease, fresh) => result,

@@ -10,6 +10,7 @@ use super::error::RunError;
 use super::options::{RunOptions, WORKERS_MAX};
 use super::patience::patiently;
 use super::store::{RUNS_COLLECTION, number, runs};
+use crate::progress::Progress;
 use crate::server::{Server, error_code, failed};
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId};
@@ -52,6 +53,7 @@ impl<'a> Lease<'a> {
         options: &'a RunOptions,
         collection: &str,
         run_id: &str,
+        progress: &Progress,
     ) -> Result<Lease<'a>, RunError> {
         let lease = Lease {
             server,
@@ -63,6 +65,7 @@ impl<'a> Lease<'a> {
         patiently(options.retry, || lease.ensure()).await.map_err(error())?;
         let mut watched: Option<(String, DateTime, Instant)> = None;
         loop {
+            progress.check().map_err(|_| RunError::Stopped)?;
             let taken = patiently(options.retry, || lease.try_take(run_id)).await;
             if let Some(before) = taken.map_err(error())? {
                 lease.end_sessions(&before).await;

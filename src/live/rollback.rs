@@ -59,7 +59,7 @@ pub async fn rollback(
     let run = find_run(of, server, options).await?;
     may_write(server, &run.collection, options).await?;
     create_collections(server, options).await?;
-    let lease = Lease::take(server, options, &run.collection, &run.id).await?;
+    let lease = Lease::take(server, options, &run.collection, &run.id, progress).await?;
     options.reached("lease taken");
     let result = tokio::select! {
         result = with_lease(of, server, options, progress, &lease) => result,
