@@ -205,3 +205,29 @@ async fn a_transaction_lifetime_of_a_second_is_met_by_halving() {
     ledger.roll_back().await.unwrap();
     ledger.assert_documents(&ledger.before, "slow").await;
 }
+
+#[tokio::test]
+async fn two_frozen_secondaries_are_waited_for() {
+    let mut set = ReplicaSet::start(3).await;
+    let ledger = Ledger::on(&set, "lagging", &melted(1_000)).await;
+    let planned = ledger.planned();
+    let slow =
+        RunOptions { batch_changes_max: Some(50), rate_max: Some(1_000), ..ledger.options() };
+    let primary = set.primary().await;
+    // The primary steps down when it sees no majority for too long, which is a fault of its own.
+    let (applied, ()) = tokio::join!(ledger.apply_with(&slow), async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        for member in (0..3).filter(|member| *member != primary) {
+            set.signal(member, Signal::Stop);
+        }
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        for member in (0..3).filter(|member| *member != primary) {
+            set.signal(member, Signal::Cont);
+        }
+    });
+    let applied = applied.unwrap();
+    assert_eq!(applied.applied + applied.already_applied, 1_000);
+    set.wait_until_healthy().await;
+    ledger.assert_documents(&planned, "lagging").await;
+    assert_eq!(ledger.most_writes_of_a_token().await, 1);
+}

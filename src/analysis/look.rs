@@ -45,8 +45,9 @@ impl SecretTagKey {
 /// Where the looks' results meet.
 #[derive(Debug)]
 pub(super) struct Looked {
-    /// Proofs by secret; see [`votes_and_copies`].
-    pub(super) copies: Mutex<Sorter>,
+    /// Proofs by secret, see [`votes_and_copies`], in parts by the secret's tag: a part can be judged by
+    /// itself.
+    pub(super) copies: [Mutex<Sorter>; COPY_PARTS],
     /// Documents by transaction id.
     pub(super) transaction_ids: Mutex<Sorter>,
     /// Documents by `_id`.
@@ -83,7 +84,7 @@ pub(super) fn look_at_chunk(
 
 #[derive(Default)]
 struct Batches {
-    copies: RowBatch,
+    copies: [RowBatch; COPY_PARTS],
     transaction_ids: RowBatch,
     ids: RowBatch,
     rows: RowBatch,
@@ -133,14 +134,17 @@ impl Batches {
                 let seen = kept(key.narrow(proof.secret));
                 if group.iter().any(|c| c.kind == Kind::Secret && c.fingerprint == seen) {
                     let copy = Copy { token, proof, ordinal, index: index as u64, holder: &holder };
-                    votes_and_copies(&mut self.copies, look.tag_key.tag(proof.secret), &copy);
+                    let tag = look.tag_key.tag(proof.secret);
+                    votes_and_copies(&mut self.copies[part_of(tag)], tag, &copy);
                 }
             }
         }
     }
 
     fn hand_over(mut self, look: &Look<'_>) -> Result<(), AnalyzeError> {
-        flush_rows(&mut self.copies, &look.looked.copies)?;
+        for (rows, part) in self.copies.iter_mut().zip(&look.looked.copies) {
+            flush_rows(rows, part)?;
+        }
         flush_rows(&mut self.transaction_ids, &look.looked.transaction_ids)?;
         flush_rows(&mut self.ids, &look.looked.ids)?;
         flush_rows(&mut self.rows, &look.stores.findings)?;
@@ -171,6 +175,13 @@ const VOTE: u8 = 0;
 const COPY: u8 = 1;
 const SPENDABLE: u8 = 1;
 const GONE: u8 = 2;
+
+/// Parts of the copies.
+pub(super) const COPY_PARTS: usize = 8;
+
+fn part_of(tag: [u8; 32]) -> usize {
+    usize::from(tag[0]) % COPY_PARTS
+}
 
 /// Two rows a proof, both under the secret's tag: all votes of a secret come before all its copies, so
 /// that it is judged before its copies are reported, in no memory.

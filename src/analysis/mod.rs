@@ -36,6 +36,7 @@ use crate::snapshot::identity::{ChunkTable, root_hash};
 use crate::snapshot::input::{Chunk, Collection, Input, InputError, Place};
 use duplicates::{Candidates, Kind};
 use look::{Look, Looked, SecretTagKey};
+use rayon::prelude::*;
 use reports::ReportFile;
 use scan::{Shared, Stores, Worker};
 use std::path::{Path, PathBuf};
@@ -174,6 +175,17 @@ pub struct FindingTotals {
     pub classes: [u64; 3],
 }
 
+impl FindingTotals {
+    /// Adds what was counted elsewhere; users are counted at the end.
+    fn add_all(&mut self, more: &FindingTotals) {
+        self.count += more.count;
+        self.amount += more.amount;
+        for (class, more) in self.classes.iter_mut().zip(more.classes) {
+            *class += more;
+        }
+    }
+}
+
 /// Everything counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -213,11 +225,7 @@ impl Totals {
             *sum += more;
         }
         for (sum, more) in self.findings.iter_mut().zip(&other.findings) {
-            sum.count += more.count;
-            sum.amount += more.amount;
-            for (class, more) in sum.classes.iter_mut().zip(more.classes) {
-                *class += more;
-            }
+            sum.add_all(more);
         }
     }
 }
@@ -274,6 +282,8 @@ struct Shares {
     /// For each worker.
     positions: usize,
     sorter: usize,
+    /// For all parts of the copies together.
+    copies: usize,
 }
 
 impl Shares {
@@ -288,6 +298,7 @@ impl Shares {
             melts: 2 * part,
             positions: 4 * part / options.threads.max(1),
             sorter: part,
+            copies: 4 * part,
         }
     }
 }
@@ -435,7 +446,9 @@ impl Engine<'_> {
             return Ok(());
         }
         let looked = Looked {
-            copies: Mutex::new(self.sorter()),
+            copies: std::array::from_fn(|_| {
+                Mutex::new(Sorter::new(&self.scratch, self.shares.copies / look::COPY_PARTS))
+            }),
             transaction_ids: Mutex::new(self.sorter()),
             ids: Mutex::new(self.sorter()),
         };
@@ -445,9 +458,17 @@ impl Engine<'_> {
         let shared =
             look::judge_transaction_ids(self.take_sorted(&looked.transaction_ids)?, stores)?;
         *totals.finding(FindingCode::DuplicateTransactionId) = shared;
-        let (duplicates, double) = look::judge_secrets(self.take_sorted(&looked.copies)?, stores)?;
-        *totals.finding(FindingCode::DuplicateSecrets) = duplicates;
-        *totals.finding(FindingCode::DoubleCounted) = double;
+        self.progress.begin("judging secrets", 0, Unit::Documents);
+        let judged: Vec<(FindingTotals, FindingTotals)> = self.pool.install(|| {
+            let parts = looked.copies.par_iter();
+            parts
+                .map(|part| look::judge_secrets(self.take_sorted(part)?, stores))
+                .collect::<Result<_, AnalyzeError>>()
+        })?;
+        for (duplicates, double_counted) in judged {
+            totals.finding(FindingCode::DuplicateSecrets).add_all(&duplicates);
+            totals.finding(FindingCode::DoubleCounted).add_all(&double_counted);
+        }
         Ok(())
     }
 

@@ -67,7 +67,7 @@ fn on_server(
     let server = runtime.block_on(connect(server))?;
     let totals = &plan.content().totals;
     let what = format!(
-        "change {} tokens of {} users in database {} on {}; balances fall by {}",
+        "change {} tokens of {} users in database {} on {}, by which balances fall by {}",
         render::number(totals.changes.into()),
         render::number(totals.users.into()),
         server.db(),

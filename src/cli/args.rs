@@ -40,6 +40,10 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Read a snapshot: findings, balances, CSV reports and a plan
     Analyze(AnalyzeArgs),
+    /// What a plan would change, for whom, and what speaks against it
+    Preview(PreviewArgs),
+    /// One token of a plan: before, after, and why
+    Explain(ExplainArgs),
     /// Check every prerequisite of applying a plan to a database
     Validate(ValidateArgs),
     /// Apply a plan to the database, or to a copy of its snapshot
@@ -343,7 +347,7 @@ pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) to: TargetArgs,
     /// New directory for the repaired copy (with --snapshot)
-    #[arg(long, value_name = "DIR", requires = "snapshot", value_parser = new_path())]
+    #[arg(long, value_name = "DIR", value_parser = new_path(), requires = "snapshot")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) consent: ConfirmArgs,
@@ -373,12 +377,45 @@ pub(crate) struct RollbackArgs {
     #[command(flatten)]
     pub(crate) to: TargetArgs,
     /// New directory for the restored copy (with --snapshot)
-    #[arg(long, value_name = "DIR", requires = "snapshot", value_parser = new_path())]
+    #[arg(long, value_name = "DIR", value_parser = new_path(), requires = "snapshot")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) consent: ConfirmArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  remelt preview plan\n  \
+    remelt preview plan --uri mongodb://db1/nctool")]
+pub(crate) struct PreviewArgs {
+    /// Directory with the plan
+    pub(crate) plan_dir: PathBuf,
+    /// Also measure on this server how long applying takes; writes nothing.
+    /// MONGODB_URI stands in for it
+    #[arg(long, value_name = "URI", env = "MONGODB_URI", hide_env_values = true)]
+    pub(crate) uri: Option<String>,
+    /// Database; else the connection string's, else nctool
+    #[arg(long, value_name = "NAME")]
+    pub(crate) db: Option<String>,
+    /// Users to list
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) top: usize,
+}
+
+impl std::fmt::Debug for PreviewArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PreviewArgs").field("plan_dir", &self.plan_dir).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  remelt explain plan 660000000200000002000002")]
+pub(crate) struct ExplainArgs {
+    /// Directory with the plan
+    pub(crate) plan_dir: PathBuf,
+    /// The token's id, as the reports show it
+    pub(crate) token_id: String,
 }
 
 #[derive(Debug, Args)]

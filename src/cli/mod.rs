@@ -8,10 +8,12 @@ mod apply;
 mod args;
 mod confirm;
 mod diff;
+mod explain;
 mod export;
 mod failure;
 mod generate;
 mod output;
+mod preview;
 mod progress;
 mod rehearse;
 mod render;
@@ -39,6 +41,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Rehearse(args) => rehearse::run(&args, &output),
         Command::Export(args) => export::run(&args, &output),
         Command::Analyze(args) => analyze::run(&args, &output),
+        Command::Preview(args) => preview::run(&args, &output),
+        Command::Explain(args) => explain::run(&args, &output),
         Command::Validate(args) => validate::run(&args, &output),
         Command::Apply(args) => apply::run(&args, &output),
         Command::Verify(args) => verify::run(&args, &output),

@@ -1,5 +1,6 @@
 //! Results as text for people: 80 columns, readable without colour.
 
+use super::explain::Explanation;
 use super::rehearse::RehearseReport;
 use remelt::diff::DiffReport;
 use remelt::export::ExportReport;
@@ -7,7 +8,8 @@ use remelt::generate::GenerateStats;
 use remelt::journal::{ApplyReport, DriftEntry, RollbackReport, RunState};
 use remelt::live::{CheckResult, StatusReport, ValidateReport};
 use remelt::model::FindingCode;
-use remelt::plan::{AnalyzeReport, JsonAmount};
+use remelt::plan::{AnalyzeReport, JsonAmount, PlanFile, Preview};
+use remelt::snapshot::format::Consistency;
 use remelt::verify::VerifyReport;
 use serde_json::Value;
 use std::fmt::Write;
@@ -310,6 +312,117 @@ fn drifted(text: &mut String, count: u64, listed: &[DriftEntry]) {
     if count > DRIFT_SHOWN_MAX as u64 {
         line!(text, "             ... and more; the run's manifest lists them");
     }
+}
+
+/// Columns of the longest bar of a chart.
+const BAR_COLUMNS: u64 = 40;
+
+fn bar(count: u64, most: u64) -> String {
+    let columns = (count * BAR_COLUMNS).div_ceil(most.max(1));
+    "#".repeat(usize::try_from(columns).unwrap_or(0))
+}
+
+fn chart(text: &mut String, rows: &[(String, u64)]) {
+    let most = rows.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    for (label, count) in rows {
+        line!(text, "  {label:>22} {:>10} {}", number((*count).into()), bar(*count, most));
+    }
+}
+
+/// `preview`.
+pub(crate) fn preview(report: &Preview, plan: &PlanFile, directory: &Path) -> String {
+    let mut text = String::new();
+    let stats = &report.stats;
+    line!(text, "Plan       {}", report.plan_sha256);
+    line!(
+        text,
+        "Changes    {} of {}: melted and unspent, to become spent",
+        counted(stats.tokens_to_migrate, "token"),
+        counted(stats.affected_users, "user")
+    );
+    line!(text, "           balances fall by {} in all", number(stats.total_amount_affected.0));
+    let time = stats.estimated_execution_time.as_deref();
+    line!(text, "Time       {}", time.unwrap_or("not measured; --uri measures it on the server"));
+    line!(text);
+    line!(text, "The largest losses");
+    for user in &report.top_users {
+        let npub = if user.npub.is_empty() { "(no npub)" } else { &user.npub };
+        let npub: String = npub.chars().take(63).filter(|c| !c.is_control()).collect();
+        line!(text, "  {npub}");
+        let amount = number(user.total_amount.0);
+        line!(text, "    {:>20}  in {}", amount, counted(user.token_count, "token"));
+    }
+    line!(text);
+    line!(text, "Tokens by amount");
+    let amounts: Vec<_> = report.amounts.iter().map(|a| (a.range.clone(), a.count)).collect();
+    chart(&mut text, &amounts);
+    line!(text);
+    line!(text, "Tokens by month of creation");
+    let months: Vec<_> = report.months.iter().map(|(m, count)| (m.clone(), *count)).collect();
+    chart(&mut text, &months);
+    line!(text);
+    risks(&mut text, plan);
+    line!(text, "Next: remelt validate {}, then remelt apply", directory.display());
+    text
+}
+
+fn risks(text: &mut String, plan: &PlanFile) {
+    line!(text, "What to weigh");
+    match plan.snapshot.consistency {
+        Consistency::Snapshot => {}
+        Consistency::None => {
+            line!(
+                text,
+                "  - the snapshot was exported with --consistency none: documents may be of"
+            );
+            line!(text, "    different times; export again without it");
+        }
+        Consistency::Foreign => {
+            line!(text, "  - the snapshot is another program's dump: nothing is known of its");
+            line!(text, "    consistency, nor which deployment it is of; prefer remelt export");
+        }
+    }
+    let not_changed: u64 = plan.not_changed.values().sum();
+    if not_changed > 0 {
+        line!(text, "  - {} of this shape are left as they are;", counted(not_changed, "token"));
+        line!(text, "    notChanged in plan.json counts them by reason");
+    }
+    line!(text, "  - later versions of the wallet service refuse to save a melted and spent token");
+    line!(text, "    that still has proofs; they read it all the same");
+    line!(text, "  - documents that change before the plan is applied are left alone and listed");
+}
+
+/// `explain`.
+pub(crate) fn explain(report: &Explanation) -> String {
+    let mut text = String::new();
+    line!(text, "Token      {}", report.token_id);
+    line!(text, "User       {}", report.npub);
+    line!(text, "Mint       {}", report.mint_url);
+    line!(text, "Operation  {}", report.transaction_id);
+    let amount = report.amount.map_or_else(|| "not an amount".into(), |a| number(a.into()));
+    line!(text, "Amount     {amount}");
+    line!(text, "Rule       {}: transaction_type is melted, so its money was paid", report.rule);
+    line!(text, "           out over Lightning; status is unspent, so it still counts");
+    line!(text);
+    let shown = |fields: &serde_json::Map<String, Value>, name: &str| match fields.get(name) {
+        None => "(absent)".to_owned(),
+        Some(Value::String(value)) => value.clone(),
+        Some(value) => value.to_string(),
+    };
+    for name in ["status", "spent_at", "updatedAt"] {
+        let (before, after) = (shown(&report.before, name), shown(&report.after, name));
+        line!(text, "  {name:<10} {before:>26} -> {after}");
+    }
+    line!(text);
+    line!(text, "  before  {}", report.sha256_before);
+    line!(text, "  after   {}", report.sha256_after);
+    line!(text);
+    line!(text, "Findings");
+    for [code, detail] in &report.findings {
+        line!(text, "  {code}");
+        line!(text, "    {detail}");
+    }
+    text
 }
 
 /// `validate`.

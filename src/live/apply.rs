@@ -54,9 +54,12 @@ pub async fn apply(
     create_collections(server, options).await?;
     options.reached("collections created");
     let fresh = ObjectId::new().to_hex();
-    let lease = Lease::take(server, options, collection, &fresh).await?;
+    let lease = Lease::take(server, options, collection, &fresh, progress).await?;
     options.reached("lease taken");
-    let result = with_lease(plan, server, options, progress, &lease, fresh).await;
+    let result = tokio::select! {
+        result = with_lease(plan, server, options, progress, &lease, fresh) => result,
+        lost = lease.keep() => Err(lost),
+    };
     if !matches!(result, Err(RunError::LeaseLost)) {
         lease.release().await;
         options.reached("lease released");
@@ -85,6 +88,7 @@ async fn with_lease(
             (run.id.clone(), started_at, directory, local)
         }
     };
+    lease.name_run(&id).await?;
     options.reached("run directory opened");
     let log = RunLog::new(&id, plan.sha256(), started_at, options.now, Some(directory));
     let run = Run { plan, server, options, progress, id, started_at, log: Mutex::new(log) };

@@ -113,9 +113,9 @@ pub(super) async fn run_unit(
         attempted = done.or(attempted);
         let last = match fault {
             Fault::Stop(error) => return Err(error),
-            Fault::Recorded => return attempt.ask_journal(attempted).await,
+            Fault::Recorded => return attempt.as_recorded(attempted, &mut backoff).await,
             Fault::Unknown { last } => match attempt.recorded(&mut backoff).await? {
-                true => return attempt.ask_journal(attempted).await,
+                true => return attempt.as_recorded(attempted, &mut backoff).await,
                 false => last,
             },
             Fault::Again { last, has_vanished } => {
@@ -363,17 +363,38 @@ impl Attempt<'_> {
         }
     }
 
-    /// What the database's journal says of a batch that it has already.
-    async fn ask_journal(&self, attempted: Option<UnitDone>) -> Result<UnitEnd, RunError> {
+    /// What the database's journal says of a batch that it has already. What collided may not have
+    /// reached a majority yet, so this waits until it has.
+    async fn as_recorded(
+        &self,
+        attempted: Option<UnitDone>,
+        backoff: &mut Backoff,
+    ) -> Result<UnitEnd, RunError> {
         let Unit { batch, from, .. } = *self.unit;
         let altered = |what| RunError::JournalAltered { batch, from, what };
         let id = journal_id(self.context.run_id, batch, from);
-        let patience = self.context.options.retry;
-        let found =
-            super::patience::patiently(patience, || read_one_recorded(self.context.server, &id));
-        let found = found.await;
-        let error = failed("read the database's journal", "find on remelt_journal");
-        let found = found.map_err(error)?.ok_or(altered("it is gone"))?;
+        let found = loop {
+            let found = read_one_recorded(self.context.server, &id).await;
+            let last = match found {
+                Ok(Some(found)) if found.is_applied == (self.context.goal == Goal::Apply) => {
+                    break found;
+                }
+                Ok(_) => "the batch is recorded, but not by a majority".to_owned(),
+                Err(error) => {
+                    let is_passing = is_passing(&error);
+                    let privilege = "find on remelt_journal";
+                    let told = failed("read the database's journal", privilege)(error);
+                    if !is_passing {
+                        return Err(told.into());
+                    }
+                    told.to_string()
+                }
+            };
+            if !backoff.wait().await {
+                let seconds = self.context.options.retry.as_secs();
+                return Err(RunError::GaveUp { batch, seconds, last });
+            }
+        };
         if (found.changes, found.sha256) != (self.unit.recorded_changes, self.unit.sha256) {
             return Err(altered("it holds other changes"));
         }

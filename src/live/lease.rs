@@ -10,6 +10,7 @@ use super::error::RunError;
 use super::options::{RunOptions, WORKERS_MAX};
 use super::patience::patiently;
 use super::store::{RUNS_COLLECTION, number, runs};
+use crate::progress::Progress;
 use crate::server::{Server, error_code, failed};
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId};
@@ -52,6 +53,7 @@ impl<'a> Lease<'a> {
         options: &'a RunOptions,
         collection: &str,
         run_id: &str,
+        progress: &Progress,
     ) -> Result<Lease<'a>, RunError> {
         let lease = Lease {
             server,
@@ -63,6 +65,7 @@ impl<'a> Lease<'a> {
         patiently(options.retry, || lease.ensure()).await.map_err(error())?;
         let mut watched: Option<(String, DateTime, Instant)> = None;
         loop {
+            progress.check().map_err(|_| RunError::Stopped)?;
             let taken = patiently(options.retry, || lease.try_take(run_id)).await;
             if let Some(before) = taken.map_err(error())? {
                 lease.end_sessions(&before).await;
@@ -150,16 +153,24 @@ impl<'a> Lease<'a> {
         runs(self.server).update_one(mine, doc! {"$set": {"sessions": []}}).await.map(drop)
     }
 
+    /// Says on which run the holder works.
+    pub(super) async fn name_run(&self, run_id: &str) -> Result<(), RunError> {
+        self.set(doc! {"$set": {"run": run_id}}).await
+    }
+
     /// Writes down a session before it is used.
     pub(super) async fn add_session(&self, id: &[u8]) -> Result<(), RunError> {
         let id = Binary { subtype: BinarySubtype::Uuid, bytes: id.to_vec() };
+        self.set(doc! {"$addToSet": {"sessions": id}}).await
+    }
+
+    async fn set(&self, update: Document) -> Result<(), RunError> {
         let mine = doc! {"_id": lease_id(&self.collection), "holder": &self.holder};
-        let update = doc! {"$addToSet": {"sessions": id}};
-        let added = patiently(self.options.retry, || async {
+        let set = patiently(self.options.retry, || async {
             runs(self.server).update_one(mine.clone(), update.clone()).await
         });
-        let added = added.await.map_err(failed("note a session", "update on remelt_runs"))?;
-        if added.matched_count == 1 { Ok(()) } else { Err(RunError::LeaseLost) }
+        let set = set.await.map_err(failed("write to the lease", "update on remelt_runs"))?;
+        if set.matched_count == 1 { Ok(()) } else { Err(RunError::LeaseLost) }
     }
 
     /// The update of the fence of worker `slot`, to be run in its transaction; it must match once.

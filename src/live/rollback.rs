@@ -59,9 +59,12 @@ pub async fn rollback(
     let run = find_run(of, server, options).await?;
     may_write(server, &run.collection, options).await?;
     create_collections(server, options).await?;
-    let lease = Lease::take(server, options, &run.collection, &run.id).await?;
+    let lease = Lease::take(server, options, &run.collection, &run.id, progress).await?;
     options.reached("lease taken");
-    let result = with_lease(of, server, options, progress, &lease).await;
+    let result = tokio::select! {
+        result = with_lease(of, server, options, progress, &lease) => result,
+        lost = lease.keep() => Err(lost),
+    };
     if !matches!(result, Err(RunError::LeaseLost)) {
         lease.release().await;
         options.reached("lease released");
@@ -182,6 +185,7 @@ impl Undo<'_> {
         match work.run().await {
             Ok(()) if held(&work.queue).is_empty() => self.end(RunState::RolledBack, began).await,
             Ok(()) => self.end(RunState::RollingBack, began).await,
+            Err(RunError::LeaseLost) => Err(RunError::LeaseLost),
             Err(error) => {
                 let mut log = held(&self.log);
                 let at = (self.options.now)();

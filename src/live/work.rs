@@ -49,11 +49,7 @@ impl Work<'_> {
     /// was told to stop.
     pub(super) async fn run(&self) -> Result<(), RunError> {
         let workers = join_all((0..self.context.options.workers()).map(|slot| self.worker(slot)));
-        let ended = tokio::select! {
-            ended = workers => ended,
-            lost = self.context.lease.keep() => vec![Err(lost)],
-        };
-        let error = ended.into_iter().find_map(Result::err);
+        let error = workers.await.into_iter().find_map(Result::err);
         match error {
             None => Ok(()),
             Some(RunError::Drift { count, listed, .. }) => {

@@ -6,6 +6,7 @@
 mod build;
 mod change;
 mod file;
+mod preview;
 mod report;
 
 pub use build::{BuildError, BuildOptions, build};
@@ -14,4 +15,5 @@ pub use file::{
     Batch, BatchRecord, FORMAT_VERSION, PLAN_FILE, Plan, PlanError, PlanFile, PlannedSnapshot,
     PlannedTotals, RuleRecord,
 };
+pub use preview::{AmountRange, Preview, PreviewStats, UserImpact, preview};
 pub use report::{AnalyzeReport, JsonAmount, PerformanceReport, seconds_of};

@@ -1,0 +1,157 @@
+//! What a plan would change, for whom and when the bug struck: figures of a plan for people.
+//!
+//! Everything is added up from the changes themselves, whose hashes are checked as they are read; the
+//! reports beside them are not asked.
+
+use super::change::Change;
+use super::file::{Plan, PlanError};
+use super::report::JsonAmount;
+use crate::document::Value;
+use crate::model::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The result object of `preview`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// The plan.
+    pub plan_sha256: crate::model::Sha256Hash,
+    /// The seed's name of the repair.
+    pub migration_name: &'static str,
+    /// Sums.
+    pub stats: PreviewStats,
+    /// The users who lose most, largest loss first.
+    pub top_users: Vec<UserImpact>,
+    /// Changes by size of their amounts.
+    pub amounts: Vec<AmountRange>,
+    /// Changes by the month in which the token was created; `unknown` without a date.
+    pub months: BTreeMap<String, u64>,
+}
+
+/// Sums over all changes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviewStats {
+    /// Changes.
+    pub tokens_to_migrate: u64,
+    /// Sum of their amounts.
+    pub total_amount_affected: JsonAmount,
+    /// Their users.
+    pub affected_users: u64,
+    /// Tokens of the rule's shape that are left as they are.
+    pub not_changed: u64,
+    /// How long applying takes, measured; `null` without a server to measure on.
+    pub estimated_execution_time: Option<String>,
+}
+
+/// What one user loses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserImpact {
+    /// The user; empty when `npub` is not text.
+    pub npub: String,
+    /// Changed tokens.
+    pub token_count: u64,
+    /// Sum of their amounts.
+    pub total_amount: JsonAmount,
+}
+
+/// Changes with amounts in a range.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AmountRange {
+    /// In words, such as `1,000 to 9,999`.
+    pub range: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Adds up `plan`, listing `top` users.
+///
+/// # Errors
+/// [`PlanError`] when a batch can't be read or was altered.
+pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
+    let mut users: BTreeMap<String, (u64, i128)> = BTreeMap::new();
+    let mut sizes: BTreeMap<Size, u64> = BTreeMap::new();
+    let mut months = BTreeMap::new();
+    for batch in plan.batches() {
+        for change in batch?.changes() {
+            let npub = change.npub.and_then(Value::as_str).unwrap_or_default();
+            let user = users.entry(npub.to_owned()).or_default();
+            user.0 += 1;
+            user.1 += i128::from(change.amount.unwrap_or(0));
+            *sizes.entry(Size::of(&change)).or_default() += 1;
+            *months.entry(month(&change)).or_default() += 1;
+        }
+    }
+    let content = plan.content();
+    let mut impacts: Vec<UserImpact> = users
+        .into_iter()
+        .map(|(npub, (token_count, amount))| UserImpact {
+            npub,
+            token_count,
+            total_amount: JsonAmount(amount),
+        })
+        .collect();
+    impacts.sort_by(|a, b| b.total_amount.cmp(&a.total_amount).then(a.npub.cmp(&b.npub)));
+    impacts.truncate(top);
+    Ok(Preview {
+        plan_sha256: plan.sha256(),
+        migration_name: "004_fix_melted_token_status",
+        stats: PreviewStats {
+            tokens_to_migrate: content.totals.changes,
+            total_amount_affected: content.totals.amount,
+            affected_users: content.totals.users,
+            not_changed: content.not_changed.values().sum(),
+            estimated_execution_time: None,
+        },
+        top_users: impacts,
+        amounts: sizes
+            .into_iter()
+            .map(|(size, count)| AmountRange { range: size.to_string(), count })
+            .collect(),
+        months,
+    })
+}
+
+/// The order of magnitude of an amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Size {
+    NotAnAmount,
+    Negative,
+    /// So many digits; 0 is zero.
+    Digits(u32),
+}
+
+impl Size {
+    fn of(change: &Change<'_>) -> Size {
+        match change.amount {
+            None => Size::NotAnAmount,
+            Some(..0) => Size::Negative,
+            Some(amount) => Size::Digits(amount.checked_ilog10().map_or(0, |log| log + 1)),
+        }
+    }
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Size::NotAnAmount => f.write_str("not an amount"),
+            Size::Negative => f.write_str("below zero"),
+            Size::Digits(0) => f.write_str("0"),
+            Size::Digits(digits) => {
+                let from = 10_i128.pow(digits - 1);
+                write!(f, "{from} to {}", from * 10 - 1)
+            }
+        }
+    }
+}
+
+fn month(change: &Change<'_>) -> String {
+    match change.created_at.and_then(Value::as_date_ms) {
+        // `YYYY-MM` of an RFC 3339 time.
+        Some(ms) => Timestamp(ms).to_string().chars().take(7).collect(),
+        None => "unknown".to_owned(),
+    }
+}

@@ -1,0 +1,265 @@
+//! What is refused, in which words, and that nothing is changed then.
+
+use crate::support::live::{Ledger, connect, generated, melted, options_for};
+use crate::support::mongod::{Options, ReplicaSet, Standalone};
+use mongodb::bson::{Document, doc};
+use remelt::decide::OnDrift;
+use remelt::live::{
+    CheckResult, ExitClass, RollbackOf, RunError, RunOptions, apply, rollback, status, validate,
+    verify,
+};
+use remelt::progress::Progress;
+use std::fs;
+
+fn refused(error: &RunError, code: &str, words: &str) {
+    assert_eq!((error.code(), error.class()), (code, ExitClass::Refused), "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+fn skip(options: &RunOptions) -> RunOptions {
+    RunOptions { on_drift: OnDrift::Skip, ..options.clone() }
+}
+
+#[tokio::test]
+async fn a_plan_is_applied_once_until_it_is_rolled_back() {
+    let ledger = Ledger::new(&melted(30)).await;
+    refused(&ledger.roll_back().await.unwrap_err(), "no_backup_data_found", "No backup data found");
+    ledger.apply().await.unwrap();
+    let error = ledger.apply().await.unwrap_err();
+    refused(&error, "already_completed", "Migration has already been completed");
+    ledger.roll_back().await.unwrap();
+    let again = ledger.roll_back().await.unwrap();
+    assert_eq!((again.restored, again.already_restored), (0, 30));
+    assert_eq!(ledger.apply().await.unwrap().applied, 30);
+}
+
+#[tokio::test]
+async fn another_tools_migration_is_respected() {
+    let ledger = Ledger::new(&melted(3)).await;
+    let states = ledger.database.collection::<Document>("migrationstates");
+    let name = doc! {"migration_name": "004_fix_melted_token_status"};
+    for (status, code, words) in [
+        ("completed", "already_completed", "Migration has already been completed"),
+        ("running", "other_tool_runs", "running"),
+    ] {
+        let set = doc! {"$set": {"status": status}};
+        states.update_one(name.clone(), set).upsert(true).await.unwrap();
+        refused(&ledger.apply().await.unwrap_err(), code, words);
+        ledger.assert_documents(&ledger.before, status).await;
+    }
+    states.update_one(name, doc! {"$set": {"status": "failed"}}).await.unwrap();
+    ledger.apply().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_plan_belongs_to_one_deployment_and_database() {
+    let ledger = Ledger::new(&melted(3)).await;
+    let options = |typed: Option<&str>, accept_foreign| RunOptions {
+        target_override: typed.map(str::to_owned),
+        accept_foreign,
+        ..ledger.options()
+    };
+    let error = ledger.apply_with(&options(None, true)).await.unwrap_err();
+    refused(&error, "other_database", "nctool");
+    let error = ledger.apply_with(&options(Some("remelt/nctool"), false)).await.unwrap_err();
+    refused(&error, "other_target", ledger.database.name());
+    ledger.assert_documents(&ledger.before, "refused").await;
+    let set = ReplicaSet::start(1).await;
+    let ledger = Ledger::on(&set, "nctool", &melted(3)).await;
+    let error = ledger.apply_with(&options(None, false)).await.unwrap_err();
+    refused(&error, "foreign_plan", "remelt/nctool");
+    ledger.apply_with(&options(None, true)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_standalone_is_refused() {
+    let ledger = Ledger::new(&melted(3)).await;
+    let standalone = Standalone::start().await;
+    let server = connect(&standalone.uri()).await;
+    let plan = ledger.plan();
+    let error = apply(&plan, &server, &options_for("nctool"), &Progress::new()).await.unwrap_err();
+    refused(&error, "standalone", "standalone");
+}
+
+#[tokio::test]
+async fn a_reader_is_refused_before_any_write() {
+    let set = ReplicaSet::start_with(&Options { auth: true, ..Options::default() }).await;
+    let ledger = Ledger::on(&set, "nctool", &melted(3)).await;
+    set.add_user("reader", "pass", vec![doc! {"role": "read", "db": "nctool"}]).await;
+    let uri = set.user_uri("reader", "pass").replace("/?", "/nctool?");
+    let server = connect(&uri).await;
+    let (plan, options, progress) = (ledger.plan(), options_for("nctool"), Progress::new());
+    let error = apply(&plan, &server, &options, &progress).await.unwrap_err();
+    refused(&error, "permission_denied", "Permission denied");
+    assert!(error.to_string().contains("readWrite"), "{error}");
+    assert_eq!(ledger.database.list_collection_names().await.unwrap(), ["cashu_tokens"]);
+    let seen = verify(&plan, &server, &options, &progress).await.unwrap();
+    assert_eq!((seen.as_before, seen.ok), (3, false));
+    let report = validate(Some(&plan), &server, &options, &progress).await;
+    let privileges = report.checks.iter().find(|check| check.name == "privileges").unwrap();
+    assert_eq!((privileges.result, report.ok), (CheckResult::Fail, false));
+    assert_eq!(ledger.database.list_collection_names().await.unwrap(), ["cashu_tokens"]);
+}
+
+#[tokio::test]
+async fn an_edited_plan_is_refused() {
+    let ledger = Ledger::new(&melted(1_200)).await;
+    let path = ledger.plan_directory().join("changes.bson");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 10;
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = ledger.apply().await.unwrap_err();
+    refused(&error, "plan", "batch 2");
+    ledger.assert_documents(&ledger.before, "an edited plan").await;
+}
+
+#[tokio::test]
+async fn drift_is_found_before_the_first_write_or_left_and_listed() {
+    let ledger = Ledger::new(&melted(700)).await;
+    let tokens = ledger.database.collection::<Document>("cashu_tokens");
+    tokens.update_one(doc! {"_id": 650}, doc! {"$set": {"x": 1}}).await.unwrap();
+    tokens.delete_one(doc! {"_id": 3}).await.unwrap();
+    let changed = ledger.tokens.read().await;
+    let error = ledger.apply().await.unwrap_err();
+    refused(&error, "drift", "2 of the plan's documents");
+    ledger.assert_documents(&changed, "under abort").await;
+    assert_eq!(fs::read_dir(ledger.plan_directory().join("runs")).unwrap().count(), 0);
+    let report = ledger.apply_with(&skip(&ledger.options())).await.unwrap();
+    assert_eq!((report.applied, report.drifted), (698, 2));
+    let listed: Vec<u64> = report.drift.iter().map(|entry| entry.ordinal).collect();
+    assert_eq!(
+        {
+            let mut l = listed;
+            l.sort_unstable();
+            l
+        },
+        [3, 650]
+    );
+    let (plan, server, options) = (ledger.plan(), ledger.server().await, ledger.options());
+    let seen = verify(&plan, &server, &options, &Progress::new()).await.unwrap();
+    assert_eq!((seen.as_planned, seen.drifted, seen.missing), (698, 1, 1));
+    assert_eq!((seen.new_problematic_tokens, seen.ok), (0, false));
+    // Only what was written is rolled back.
+    let report = ledger.roll_back().await.unwrap();
+    assert_eq!((report.restored, report.drifted), (698, 0));
+    ledger.assert_documents(&changed, "rolled back").await;
+}
+
+#[tokio::test]
+async fn a_rollback_leaves_what_was_changed_since() {
+    let ledger = Ledger::new(&melted(600)).await;
+    ledger.apply().await.unwrap();
+    let tokens = ledger.database.collection::<Document>("cashu_tokens");
+    tokens.update_one(doc! {"_id": 5}, doc! {"$set": {"x": 1}}).await.unwrap();
+    let changed = ledger.tokens.read().await;
+    refused(&ledger.roll_back().await.unwrap_err(), "drift", "1 of the plan's documents");
+    ledger.assert_documents(&changed, "under abort").await;
+    let report = ledger.roll_back_with(&skip(&ledger.options())).await.unwrap();
+    assert_eq!((report.restored, report.drifted), (599, 1));
+    let mut expected = ledger.before.clone();
+    expected[5].clone_from(&changed[5]);
+    ledger.assert_documents(&expected, "under skip").await;
+}
+
+#[tokio::test]
+async fn a_rollback_needs_nothing_but_the_database_and_all_of_its_journal() {
+    let ledger = Ledger::new(&melted(600)).await;
+    let run_id = ledger.apply().await.unwrap().run_id;
+    fs::remove_dir_all(ledger.plan_directory()).unwrap();
+    let journal = ledger.database.collection::<Document>("remelt_journal");
+    let id = doc! {"_id": {"run": &run_id, "batch": 1_i64, "from": 0_i64}};
+    let (options, progress) = (ledger.options(), Progress::new());
+    let server = ledger.server().await;
+    let kept = journal.find_one_and_delete(id).await.unwrap().unwrap();
+    let error = rollback(RollbackOf::Run(&run_id), &server, &options, &progress).await;
+    refused(&error.unwrap_err(), "no_backup_data_found", "No backup data found");
+    let mut altered = kept.clone();
+    altered.insert("sha256", "00".repeat(32));
+    journal.insert_one(&altered).await.unwrap();
+    let error = rollback(RollbackOf::Run(&run_id), &server, &options, &progress).await;
+    refused(&error.unwrap_err(), "journal_altered", "altered");
+    journal.replace_one(doc! {"_id": altered.get("_id").unwrap()}, &kept).await.unwrap();
+    let report = rollback(RollbackOf::Run(&run_id), &server, &options, &progress).await.unwrap();
+    assert_eq!(report.restored, 600);
+    ledger.assert_documents(&ledger.before, "by run id").await;
+}
+
+#[tokio::test]
+async fn a_stopped_run_is_in_the_way_of_other_plans_and_goes_on() {
+    let ledger = Ledger::new(&melted(600)).await;
+    let progress = std::sync::Arc::new(Progress::new());
+    let stop = std::sync::Arc::clone(&progress);
+    let hook = move |step: &str| {
+        if step == "batch noted" {
+            stop.stop();
+        }
+    };
+    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
+    let options = RunOptions { workers: 1, batch_changes_max: Some(100), step, ..ledger.options() };
+    let server = ledger.server().await;
+    let report = apply(&ledger.plan(), &server, &options, &progress).await.unwrap();
+    assert_eq!((report.state.as_str(), report.applied), ("interrupted", 100));
+    let seen = status(&server, &ledger.options()).await.unwrap();
+    assert_eq!(seen.runs[0].state, "interrupted");
+    assert_eq!(seen.recommendations[0].kind, "run");
+    let other = ledger.make_plan_of("other", &ledger.tokens.read().await);
+    let other = remelt::plan::Plan::open(&other).unwrap();
+    let error = apply(&other, &server, &ledger.options(), &Progress::new()).await.unwrap_err();
+    refused(&error, "unfinished_run", &report.run_id);
+    let rest = ledger.apply().await.unwrap();
+    assert_eq!((rest.run_id, rest.applied, rest.already_applied), (report.run_id, 500, 100));
+    assert_eq!(ledger.most_writes_of_a_token().await, 1);
+}
+
+#[tokio::test]
+async fn a_damaged_local_journal_stops_a_resume_before_any_write() {
+    let ledger = Ledger::new(&melted(600)).await;
+    let progress = std::sync::Arc::new(Progress::new());
+    let stop = std::sync::Arc::clone(&progress);
+    let hook = move |step: &str| {
+        if step == "lease taken" {
+            stop.stop();
+        }
+    };
+    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
+    let options = RunOptions { step, ..ledger.options() };
+    let server = ledger.server().await;
+    let report = apply(&ledger.plan(), &server, &options, &progress).await.unwrap();
+    let path = ledger.plan_directory().join("runs").join(&report.run_id).join("journal");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = ledger.apply().await.unwrap_err();
+    assert!(error.to_string().contains("frame 0 at byte 8"), "{error}");
+    ledger.assert_documents(&ledger.before, "a damaged journal").await;
+    fs::remove_file(&path).unwrap();
+    assert_eq!(ledger.apply().await.unwrap().applied, 600);
+}
+
+#[tokio::test]
+async fn validate_and_status_measure_a_healthy_ledger() {
+    let ledger = Ledger::new(&generated(500, 5, true)).await;
+    let (plan, server, options) = (ledger.plan(), ledger.server().await, ledger.options());
+    let report = validate(Some(&plan), &server, &options, &Progress::new()).await;
+    assert!(report.ok, "{report:#?}");
+    assert_eq!(report.checks.len(), 13);
+    let changes = plan.content().totals.changes;
+    let left: u64 = plan.content().not_changed.values().sum();
+    let seen = status(&server, &options).await.unwrap();
+    assert_eq!(seen.migration.problematic_tokens, changes + left);
+    assert_eq!((seen.migration.state.as_str(), seen.health.total_tokens), ("not_started", 500));
+    ledger.apply().await.unwrap();
+    let seen = status(&server, &options).await.unwrap();
+    assert!(seen.migration.is_completed);
+    assert_eq!(seen.migration.problematic_tokens, left);
+    assert_eq!(seen.runs[0].applied, Some(changes));
+    let verified = verify(&plan, &server, &options, &Progress::new()).await.unwrap();
+    assert!(verified.ok, "{verified:?}");
+    // New damage after the plan.
+    let tokens = ledger.database.collection::<Document>("cashu_tokens");
+    let new = doc! {"_id": "new", "transaction_type": "melted", "status": "unspent"};
+    tokens.insert_one(new).await.unwrap();
+    let verified = verify(&plan, &server, &options, &Progress::new()).await.unwrap();
+    assert_eq!((verified.new_problematic_tokens, verified.ok), (1, false));
+}
