@@ -238,10 +238,12 @@ impl Run<'_> {
             queue: Mutex::new(queue),
             has_failed: AtomicBool::new(false),
         };
-        match work.run().await {
+        let ended = work.run().await;
+        // Whoever took over says how the run ended.
+        lease.check().await?;
+        match ended {
             Ok(()) if held(&work.queue).is_empty() => self.end(RunState::Completed, began).await,
             Ok(()) => self.end(RunState::Interrupted, began).await,
-            Err(RunError::LeaseLost) => Err(RunError::LeaseLost),
             Err(error) => {
                 self.fail(&error).await;
                 Err(error)

@@ -182,10 +182,12 @@ impl Undo<'_> {
             queue: Mutex::new(queue.into()),
             has_failed: AtomicBool::new(false),
         };
-        match work.run().await {
+        let ended = work.run().await;
+        // Whoever took over says how the run ended.
+        lease.check().await?;
+        match ended {
             Ok(()) if held(&work.queue).is_empty() => self.end(RunState::RolledBack, began).await,
             Ok(()) => self.end(RunState::RollingBack, began).await,
-            Err(RunError::LeaseLost) => Err(RunError::LeaseLost),
             Err(error) => {
                 let mut log = held(&self.log);
                 let at = (self.options.now)();
