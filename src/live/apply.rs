@@ -239,12 +239,15 @@ impl Run<'_> {
             has_failed: AtomicBool::new(false),
         };
         let ended = work.run().await;
-        // Whoever took over says how the run ended.
-        lease.check().await?;
-        match ended {
-            Ok(()) if held(&work.queue).is_empty() => self.end(RunState::Completed, began).await,
-            Ok(()) => self.end(RunState::Interrupted, began).await,
-            Err(error) => {
+        match (ended, lease.check().await) {
+            // Whoever took over says how the run ended.
+            (_, Err(RunError::LeaseLost)) => Err(RunError::LeaseLost),
+            (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Ok(())) if held(&work.queue).is_empty() => {
+                self.end(RunState::Completed, began).await
+            }
+            (Ok(()), Ok(())) => self.end(RunState::Interrupted, began).await,
+            (Err(error), _) => {
                 self.fail(&error).await;
                 Err(error)
             }

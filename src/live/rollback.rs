@@ -183,12 +183,15 @@ impl Undo<'_> {
             has_failed: AtomicBool::new(false),
         };
         let ended = work.run().await;
-        // Whoever took over says how the run ended.
-        lease.check().await?;
-        match ended {
-            Ok(()) if held(&work.queue).is_empty() => self.end(RunState::RolledBack, began).await,
-            Ok(()) => self.end(RunState::RollingBack, began).await,
-            Err(error) => {
+        match (ended, lease.check().await) {
+            // Whoever took over says how the run ended.
+            (_, Err(RunError::LeaseLost)) => Err(RunError::LeaseLost),
+            (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Ok(())) if held(&work.queue).is_empty() => {
+                self.end(RunState::RolledBack, began).await
+            }
+            (Ok(()), Ok(())) => self.end(RunState::RollingBack, began).await,
+            (Err(error), _) => {
                 let mut log = held(&self.log);
                 let at = (self.options.now)();
                 let _ = log.append(&Record::Ended { state: RunState::RollingBack, at });
