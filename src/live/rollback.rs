@@ -133,7 +133,9 @@ fn check_complete(run: &StoredRun, recorded: &[Recorded]) -> Result<(), RunError
     let may_lack =
         matches!(run.state, RunState::Running | RunState::Interrupted | RunState::Failed);
     let expected = run.changes;
-    if seen == expected || may_lack && seen <= expected || run.state == RunState::RollingBack {
+    // A rollback that has begun was checked when it began.
+    let was_checked = matches!(run.state, RunState::RollingBack | RunState::RolledBack);
+    if seen == expected || may_lack && seen <= expected || was_checked {
         return Ok(());
     }
     Err(RunError::NoBackup(format!(
