@@ -213,6 +213,28 @@ async fn a_stopped_run_is_in_the_way_of_other_plans_and_goes_on() {
 }
 
 #[tokio::test]
+async fn a_run_that_was_stopped_early_is_rolled_back_as_far_as_it_came() {
+    let ledger = Ledger::new(&melted(600)).await;
+    let progress = std::sync::Arc::new(Progress::new());
+    let stop = std::sync::Arc::clone(&progress);
+    let hook = move |step: &str| {
+        if step == "batch noted" {
+            stop.stop();
+        }
+    };
+    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
+    let options = RunOptions { workers: 1, batch_changes_max: Some(100), step, ..ledger.options() };
+    let server = ledger.server().await;
+    apply(&ledger.plan(), &server, &options, &progress).await.unwrap();
+    for (restored, already) in [(100, 0), (0, 100)] {
+        let report = ledger.roll_back().await.unwrap();
+        assert_eq!((report.restored, report.already_restored), (restored, already));
+        ledger.assert_documents(&ledger.before, "rolled back early").await;
+    }
+    assert_eq!(ledger.apply().await.unwrap().applied, 600);
+}
+
+#[tokio::test]
 async fn a_damaged_local_journal_stops_a_resume_before_any_write() {
     let ledger = Ledger::new(&melted(600)).await;
     let progress = std::sync::Arc::new(Progress::new());

@@ -238,11 +238,16 @@ impl Run<'_> {
             queue: Mutex::new(queue),
             has_failed: AtomicBool::new(false),
         };
-        match work.run().await {
-            Ok(()) if held(&work.queue).is_empty() => self.end(RunState::Completed, began).await,
-            Ok(()) => self.end(RunState::Interrupted, began).await,
-            Err(RunError::LeaseLost) => Err(RunError::LeaseLost),
-            Err(error) => {
+        let ended = work.run().await;
+        match (ended, lease.check().await) {
+            // Whoever took over says how the run ended.
+            (_, Err(RunError::LeaseLost)) => Err(RunError::LeaseLost),
+            (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Ok(())) if held(&work.queue).is_empty() => {
+                self.end(RunState::Completed, began).await
+            }
+            (Ok(()), Ok(())) => self.end(RunState::Interrupted, began).await,
+            (Err(error), _) => {
                 self.fail(&error).await;
                 Err(error)
             }

@@ -395,7 +395,13 @@ impl Attempt<'_> {
                 return Err(RunError::GaveUp { batch, seconds, last });
             }
         };
-        if (found.changes, found.sha256) != (self.unit.recorded_changes, self.unit.sha256) {
+        let is_same =
+            (found.changes, found.sha256) == (self.unit.recorded_changes, self.unit.sha256);
+        if !is_same || attempted.is_none() {
+            // Not our doing: somebody else's, who may have taken over.
+            self.context.lease.check().await?;
+        }
+        if !is_same {
             return Err(altered("it holds other changes"));
         }
         if let Some(done) = attempted {

@@ -158,6 +158,11 @@ impl<'a> Lease<'a> {
         self.set(doc! {"$set": {"run": run_id}}).await
     }
 
+    /// Fails when somebody else has taken over.
+    pub(super) async fn check(&self) -> Result<(), RunError> {
+        self.set(doc! {"$currentDate": {"beatAt": true}}).await
+    }
+
     /// Writes down a session before it is used.
     pub(super) async fn add_session(&self, id: &[u8]) -> Result<(), RunError> {
         let id = Binary { subtype: BinarySubtype::Uuid, bytes: id.to_vec() };

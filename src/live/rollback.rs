@@ -133,7 +133,9 @@ fn check_complete(run: &StoredRun, recorded: &[Recorded]) -> Result<(), RunError
     let may_lack =
         matches!(run.state, RunState::Running | RunState::Interrupted | RunState::Failed);
     let expected = run.changes;
-    if seen == expected || may_lack && seen <= expected || run.state == RunState::RollingBack {
+    // A rollback that has begun was checked when it began.
+    let was_checked = matches!(run.state, RunState::RollingBack | RunState::RolledBack);
+    if seen == expected || may_lack && seen <= expected || was_checked {
         return Ok(());
     }
     Err(RunError::NoBackup(format!(
@@ -182,11 +184,16 @@ impl Undo<'_> {
             queue: Mutex::new(queue.into()),
             has_failed: AtomicBool::new(false),
         };
-        match work.run().await {
-            Ok(()) if held(&work.queue).is_empty() => self.end(RunState::RolledBack, began).await,
-            Ok(()) => self.end(RunState::RollingBack, began).await,
-            Err(RunError::LeaseLost) => Err(RunError::LeaseLost),
-            Err(error) => {
+        let ended = work.run().await;
+        match (ended, lease.check().await) {
+            // Whoever took over says how the run ended.
+            (_, Err(RunError::LeaseLost)) => Err(RunError::LeaseLost),
+            (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Ok(())) if held(&work.queue).is_empty() => {
+                self.end(RunState::RolledBack, began).await
+            }
+            (Ok(()), Ok(())) => self.end(RunState::RollingBack, began).await,
+            (Err(error), _) => {
                 let mut log = held(&self.log);
                 let at = (self.options.now)();
                 let _ = log.append(&Record::Ended { state: RunState::RollingBack, at });
