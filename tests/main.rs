@@ -25,6 +25,7 @@ mod live_races;
 mod live_refusals;
 mod live_speed;
 mod oracle_cases;
+mod pipeline;
 mod roundtrip;
 mod secrets;
 mod servers;

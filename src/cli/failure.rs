@@ -148,20 +148,9 @@ fn live(error: &RunError) -> (Exit, &'static str) {
         ExitClass::Refused => Exit::Refused,
     };
     let code = match error {
-        RunError::Server(error) => return server(error),
         RunError::Plan(error) => return plan(error),
         RunError::Directory(error) => return run_directory(error),
-        RunError::Drift { .. } => "drift",
-        RunError::AlreadyCompleted { .. } => "already_completed",
-        RunError::LeaseHeld { .. } | RunError::LeaseLost => "lease",
-        RunError::NoBackup(_) => "no_backup",
-        RunError::Standalone => "standalone",
-        RunError::WithoutSecrets => "without_secrets",
-        RunError::ForeignPlan { .. }
-        | RunError::OtherDeployment { .. }
-        | RunError::OtherDatabase { .. }
-        | RunError::OtherTarget { .. } => "other_target",
-        _ => "run",
+        other => other.code(),
     };
     (exit, code)
 }
