@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A file-system step that failed.
@@ -48,11 +48,23 @@ pub fn io_reason(error: &io::Error) -> String {
         }
         io::ErrorKind::NotFound => "no such file or directory".into(),
         io::ErrorKind::UnexpectedEof => "the file ended early".into(),
+        io::ErrorKind::InvalidInput => "it is not a regular file".into(),
         _ => match error.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code).to_string(),
             None => error.kind().to_string(),
         },
     }
+}
+
+/// Opens a file for reading that must be a regular one: a link or a FIFO in an artefact is refused.
+///
+/// # Errors
+/// When it is none, or can't be opened.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    File::open(path)
 }
 
 /// Attaches the action and path to an IO error.
@@ -156,10 +168,9 @@ impl StagedDirectory {
             }
             _ => {}
         }
-        let lock = File::open(&partial).map_err(at("open", &partial))?;
-        if lock.try_lock().is_err() {
+        let Some(lock) = lock_directory(&partial)? else {
             return Err(PublishError::Locked(destination.to_path_buf()));
-        }
+        };
         // Whoever held the lock before may have published in between.
         refuse_existing(destination)?;
         for entry in fs::read_dir(&partial).map_err(at("read", &partial))? {
@@ -187,6 +198,28 @@ impl StagedDirectory {
         self.lock = None; // nothing is left to remove
         sync_directory(&parent_of(&self.destination))
     }
+}
+
+/// Locks a real directory of our own making; `None` while another process holds it.
+fn lock_directory(path: &Path) -> Result<Option<File>, PublishError> {
+    let found = fs::symlink_metadata(path).map_err(at("read", path))?;
+    if !found.is_dir() {
+        // A link could lead to somebody's files, which would be cleared.
+        return Err(PublishError::Exists(path.to_path_buf()));
+    }
+    let lock = File::open(path).map_err(at("open", path))?;
+    if lock.try_lock().is_err() {
+        return Ok(None);
+    }
+    // Another process may have removed the directory, and made a new one, before the lock was had.
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let locked = lock.metadata().map(identity).map_err(at("read", path))?;
+    let there = fs::symlink_metadata(path).map(identity);
+    if there.ok() != Some(locked) {
+        return Ok(None);
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at("protect", path))?;
+    Ok(Some(lock))
 }
 
 fn refuse_existing(destination: &Path) -> Result<(), PublishError> {

@@ -64,6 +64,12 @@ pub enum VerifyError {
         /// What is wrong.
         fault: Malformed,
     },
+    /// Two tokens have one `_id`.
+    #[error(
+        "two documents of the snapshot have the same _id, which no collection can hold: part of a file \
+         was duplicated; take the dump anew"
+    )]
+    DuplicateId,
     /// Scratch space could not be used.
     #[error(transparent)]
     Scratch(#[from] ScratchError),
@@ -111,7 +117,7 @@ pub fn verify(
     }
     planned.sort_unstable();
     let unknown = scan(snapshot, &planned, &mut sorter, progress)?;
-    let known: u64 = plan.content().not_changed.values().sum();
+    let known = plan.content().not_changed.values().fold(0, |sum: u64, n| sum.saturating_add(*n));
     compare(plan, sorter.finish()?, unknown, known)
 }
 
@@ -184,6 +190,9 @@ fn compare(
             is_found = false;
             std::mem::swap(&mut current, &mut row);
         } else if current.key == row.key {
+            if is_found {
+                return Err(VerifyError::DuplicateId);
+            }
             is_found = true;
             match &payload[..32] {
                 hash if *hash == current.payload[33..] => report.as_planned += 1,
@@ -196,6 +205,8 @@ fn compare(
     }
     report.missing += u64::from(!is_found);
     report.new_problematic_tokens = unplanned.saturating_sub(known);
-    report.ok = report.as_planned == report.checked && report.new_problematic_tokens == 0;
+    report.ok = report.as_planned == report.checked
+        && report.as_before + report.drifted + report.missing == 0
+        && report.new_problematic_tokens == 0;
     Ok(report)
 }

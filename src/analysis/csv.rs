@@ -1,5 +1,7 @@
 //! CSV rows for spreadsheets: RFC 4180, UTF-8, and no cell that a spreadsheet would run.
 
+use crate::document::holds_token;
+use crate::model::hash_bytes;
 use std::fmt::Display;
 
 /// Rows in memory, written one cell after another.
@@ -65,8 +67,13 @@ impl CsvRows {
         });
     }
 
-    /// A cell of text from the data, neutralised; bytes that are not UTF-8 become U+FFFD.
+    /// A cell of text from the data, neutralised; bytes that are not UTF-8 become U+FFFD. Text that
+    /// holds an encoded ecash token is named by its SHA-256 alone.
     pub fn text(&mut self, cell: &[u8]) {
+        if holds_token(cell) {
+            let hash = hash_bytes(cell).to_string();
+            return self.raw(format!("(ecash token, SHA-256 {}...)", &hash[..16]).as_bytes());
+        }
         match std::str::from_utf8(cell) {
             Ok(text) if !needs_neutralising(text) => self.raw(cell),
             Ok(text) => self.raw(neutralised(text).as_bytes()),
@@ -121,6 +128,26 @@ fn is_deceptive(c: char) -> bool {
 fn starts_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\0', '＝', '＋', '－', '＠'])
         || text.trim_start().starts_with(['=', '+', '-', '@'])
+}
+
+/// `text` as a cell shows it.
+#[must_use]
+pub fn cell_text(text: &str) -> String {
+    if needs_neutralising(text) { neutralised(text) } else { text.to_owned() }
+}
+
+/// `text` for a terminal: characters that would change how other text is shown are spelled out.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_deceptive(c) || c == '\r' {
+            safe.push_str(&format!("\\u{{{:04x}}}", u32::from(c)));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
 }
 
 fn needs_neutralising(text: &str) -> bool {

@@ -67,7 +67,10 @@ pub(super) fn propose(
                 .chunk_by(|a, b| fingerprint_of(a) == fingerprint_of(b))
                 .filter(|group| group.len() > 1);
             let mut sorter = None;
-            for record in groups.flatten() {
+            // A value that a document has twice is one candidate.
+            for record in
+                groups.flat_map(|group| group.chunk_by(|a, b| a == b)).map(|same| &same[0])
+            {
                 let sorter = sorter.get_or_insert_with(|| {
                     candidates.lock().unwrap_or_else(PoisonError::into_inner)
                 });

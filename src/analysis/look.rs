@@ -76,7 +76,7 @@ pub(super) fn look_at_chunk(
         let Some(group) = groups.next_if(|group| group[0].ordinal == ordinal) else { continue };
         proofs.clear();
         let token = Token::parse(document, &mut proofs).map_err(located(chunk, start))?;
-        batches.document(look, &token, &proofs, ordinal, group, &mut melts);
+        batches.document(look, &token, &proofs, ordinal, group, &mut melts)?;
     }
     batches.hand_over(look)?;
     Ok(melts)
@@ -100,7 +100,7 @@ impl Batches {
         ordinal: u64,
         group: &[Candidate],
         melts: &mut FindingTotals,
-    ) {
+    ) -> Result<(), AnalyzeError> {
         let holder = Holder::of(token);
         for candidate in group {
             match candidate.kind {
@@ -128,17 +128,25 @@ impl Batches {
                 Kind::Secret => {}
             }
         }
-        if group.iter().any(|candidate| candidate.kind == Kind::Secret) {
+        // Candidates of a document are sorted by kind, then by fingerprint.
+        let secrets = &group[group.partition_point(|c| c.kind < Kind::Secret)..];
+        let secrets = &secrets[..secrets.partition_point(|c| c.kind == Kind::Secret)];
+        if !secrets.is_empty() {
             let key = &look.options.fingerprint_key;
             for (index, proof) in proofs.iter().enumerate() {
                 let seen = kept(key.narrow(proof.secret));
-                if group.iter().any(|c| c.kind == Kind::Secret && c.fingerprint == seen) {
+                if secrets.binary_search_by_key(&seen, |c| c.fingerprint).is_ok() {
                     let copy = Copy { token, proof, ordinal, index: index as u64, holder: &holder };
                     let tag = look.tag_key.tag(proof.secret);
-                    votes_and_copies(&mut self.copies[part_of(tag)], tag, &copy);
+                    let part = &mut self.copies[part_of(tag)];
+                    votes_and_copies(part, tag, &copy);
+                    if part.bytes() > HAND_OVER_BYTES {
+                        flush_rows(part, &look.looked.copies[part_of(tag)])?;
+                    }
                 }
             }
         }
+        Ok(())
     }
 
     fn hand_over(mut self, look: &Look<'_>) -> Result<(), AnalyzeError> {

@@ -20,7 +20,7 @@ mod scan;
 mod token;
 mod wallets;
 
-pub use csv::CsvRows;
+pub use csv::{CsvRows, cell_text, printable};
 pub use fingerprint::FingerprintKey;
 pub use rule::{
     ChangedFields, ImagePair, NotChanged, ProposedChange, RULE, RuleOptions, STORED_BYTES_MAX,
@@ -93,7 +93,7 @@ pub enum AnalyzeError {
         second: u64,
     },
     /// The wallets need more memory than allowed.
-    #[error("the wallets need about {needed} bytes of memory and {allowed} are allowed; raise --memory to {} or more", needed.saturating_mul(4))]
+    #[error("the wallets need about {needed} bytes of memory and {allowed} are allowed; raise --memory to {} bytes or more", needed.saturating_mul(8))]
     WalletsTooLarge {
         /// Bytes needed.
         needed: usize,
@@ -272,6 +272,15 @@ pub fn analyze(
     Ok(Analysis { snapshot, tokens, wallets: wallets.map(|w| w.1), totals })
 }
 
+fn refuse_twins(collection: &str, twins: Option<[u64; 2]>) -> Result<(), AnalyzeError> {
+    match twins {
+        None => Ok(()),
+        Some([first, second]) => {
+            Err(AnalyzeError::DuplicateId { collection: collection.to_owned(), first, second })
+        }
+    }
+}
+
 /// How the memory is shared out, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Shares {
@@ -362,12 +371,13 @@ impl Engine<'_> {
             |wallets, chunk, ()| {
                 let mut count = 0;
                 for (start, document) in pass::documents(chunk) {
-                    wallets
+                    let twins = wallets
                         .add(key, chunk.first_document + count, document)
                         .map_err(pass::located(chunk, start))?;
+                    refuse_twins(&collection.name, twins)?;
                     count += 1;
                 }
-                self.allow_wallets(wallets.memory_bytes())?;
+                self.allow_wallets(wallets.memory_bytes() * self.options.threads)?;
                 Ok((chunk.bytes().len() as u64, count, crate::model::hash_bytes(chunk.bytes())))
             },
             |(bytes, documents, sha256)| {
@@ -377,7 +387,7 @@ impl Engine<'_> {
         )?;
         let mut all = WalletTable::default();
         for wallets in workers {
-            all.merge(wallets);
+            refuse_twins(&collection.name, all.merge(wallets))?;
             self.allow_wallets(all.memory_bytes())?;
         }
         Ok(Some((all, table)))

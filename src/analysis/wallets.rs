@@ -23,7 +23,6 @@ pub(super) enum WalletCheck {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Wallet {
-    /// Of two wallets with one `_id`, the first counts.
     ordinal: u64,
     npub: u64,
     mint: u64,
@@ -38,13 +37,13 @@ fn fingerprint(key: &FingerprintKey, value: Option<Value<'_>>) -> u64 {
 }
 
 impl WalletTable {
-    /// Validates a wallet document and adds it.
+    /// Validates a wallet document and adds it; gives the numbers of two wallets with one `_id`.
     pub(super) fn add(
         &mut self,
         key: &FingerprintKey,
         ordinal: u64,
         document: &[u8],
-    ) -> Result<(), Malformed> {
+    ) -> Result<Option<[u64; 2]>, Malformed> {
         let (mut id, mut npub, mut mint) = (None, None, None);
         for element in elements(document)? {
             let element = element?;
@@ -62,30 +61,31 @@ impl WalletTable {
         if let Some(id) = id {
             let wallet =
                 Wallet { ordinal, npub: fingerprint(key, npub), mint: fingerprint(key, mint) };
-            self.insert(key.wide_value(id), wallet);
+            return Ok(self.insert(key.wide_value(id), wallet));
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn insert(&mut self, id: u128, wallet: Wallet) {
+    fn insert(&mut self, id: u128, wallet: Wallet) -> Option<[u64; 2]> {
         match self.0.entry(id) {
             Entry::Vacant(entry) => {
                 entry.insert(wallet);
+                None
             }
-            Entry::Occupied(mut entry) => {
-                let first = wallet.min(*entry.get());
-                entry.insert(first);
+            Entry::Occupied(entry) => {
+                let (one, other) = (entry.get().ordinal, wallet.ordinal);
+                Some([one.min(other), one.max(other)])
             }
         }
     }
 
-    /// Takes over all of `other`.
-    pub(super) fn merge(&mut self, other: WalletTable) {
+    /// Takes over all of `other`; gives the numbers of the first two wallets with one `_id`.
+    pub(super) fn merge(&mut self, other: WalletTable) -> Option<[u64; 2]> {
         if self.0.is_empty() {
             *self = other;
-        } else {
-            other.0.into_iter().for_each(|(id, wallet)| self.insert(id, wallet));
+            return None;
         }
+        other.0.into_iter().filter_map(|(id, wallet)| self.insert(id, wallet)).min()
     }
 
     /// Memory in use, about.

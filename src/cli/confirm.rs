@@ -3,6 +3,7 @@
 
 use super::args::ConfirmArgs;
 use super::failure::Refusal;
+use remelt::analysis::printable;
 use std::io::{BufRead, IsTerminal, Write};
 
 /// Asks for consent to `what`, which is one sentence, on database `db`.
@@ -29,7 +30,8 @@ pub(crate) fn consent(args: &ConfirmArgs, what: &str, db: &str) -> anyhow::Resul
         );
     }
     let mut stderr = std::io::stderr().lock();
-    write!(stderr, "This will {what}.\nType the database's name ({db}) to go on: ")?;
+    let (what, shown) = (printable(what), printable(db));
+    write!(stderr, "This will {what}.\nType the database's name ({shown}) to go on: ")?;
     stderr.flush()?;
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed)?;

@@ -5,6 +5,7 @@ use super::failure::{Exit, Refusal};
 use super::output::Output;
 use super::render;
 use anyhow::Context;
+use remelt::analysis::cell_text;
 use remelt::document::{Value, date_text, identifier_text};
 use remelt::plan::{Change, FieldImages, Plan};
 use serde::Serialize;
@@ -38,7 +39,8 @@ pub(crate) fn run(args: &ExplainArgs, output: &Output) -> anyhow::Result<Exit> {
     let plan = Plan::open(&args.plan_dir)?;
     for batch in plan.batches() {
         for change in batch?.changes() {
-            if identifier_text(change.id) == args.token_id {
+            let id = identifier_text(change.id);
+            if id == args.token_id || cell_text(&id) == args.token_id {
                 let explanation = explain(&plan, &change)?;
                 output.result(&explanation, &render::explain(&explanation))?;
                 return Ok(Exit::Done);
@@ -87,10 +89,11 @@ fn findings_of(plan: &Plan, token_id: &str) -> anyhow::Result<Vec<[String; 2]>> 
     let path = plan.directory().join("reports/findings.csv");
     let mut reader = csv::Reader::from_path(&path)
         .with_context(|| format!("could not read {}; analyze anew", path.display()))?;
+    let shown = cell_text(token_id);
     let mut findings = Vec::new();
     for row in reader.records() {
         let row = row.with_context(|| format!("{} is not CSV; analyze anew", path.display()))?;
-        if row.get(2) == Some(token_id) {
+        if row.get(2).is_some_and(|cell| cell == token_id || cell == shown) {
             findings.push([0, 6].map(|cell| row.get(cell).unwrap_or_default().to_owned()));
         }
     }

@@ -102,6 +102,7 @@ fn snapshot(error: &SnapshotError) -> (Exit, &'static str) {
     match error {
         SnapshotError::Input(error) => input(error),
         SnapshotError::Io { .. } => (Exit::Failed, "io"),
+        SnapshotError::Part { .. } => (Exit::Failed, "input"),
         SnapshotError::Manifest { .. }
         | SnapshotError::Incoherent(_)
         | SnapshotError::Altered { .. } => (Exit::Failed, "altered_snapshot"),
@@ -201,7 +202,9 @@ fn verify(error: &VerifyError) -> (Exit, &'static str) {
         VerifyError::Plan(error) => plan(error),
         VerifyError::Input(error) => input(error),
         VerifyError::Snapshot(error) => snapshot(error),
-        VerifyError::Malformed { .. } => (Exit::Failed, "malformed_input"),
+        VerifyError::Malformed { .. } | VerifyError::DuplicateId => {
+            (Exit::Failed, "malformed_input")
+        }
         VerifyError::Scratch(_) => (Exit::Failed, "scratch"),
         VerifyError::Interrupted(_) => (Exit::Failed, "interrupted"),
     }

@@ -3,6 +3,7 @@
 
 use super::args::Global;
 use super::failure::{Exit, classify, split_hint, without_credentials};
+use remelt::analysis::printable;
 use serde::Serialize;
 use serde_json::json;
 use std::io::Write;
@@ -31,7 +32,7 @@ impl Output {
             let line = serde_json::to_string(value)?;
             writeln!(out, "{line}")
         } else {
-            write!(out, "{text}")
+            write!(out, "{}", printable(text))
         };
         match written.and_then(|()| out.flush()) {
             // Whoever read the output has closed it, as `head` does; there is nobody left to tell.
@@ -47,7 +48,7 @@ impl Output {
     /// Something a person should know, on standard error.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "note: {text}");
+            let _ = writeln!(std::io::stderr(), "note: {}", printable(text));
         }
     }
 
@@ -67,6 +68,7 @@ fn print_error(wants_json: bool, code: &str, message: &str) {
         let _ = writeln!(std::io::stdout(), "{error}");
         return;
     }
+    let (what, hint) = (printable(what), printable(hint));
     let mut stderr = std::io::stderr().lock();
     let _ = writeln!(stderr, "error: {what}");
     if !hint.is_empty() {

@@ -21,10 +21,18 @@ pub(crate) fn watched<T>(output: Output, work: impl FnOnce(&Progress) -> T) -> T
         if is_drawn {
             scope.spawn(|| draw(&progress, &is_over));
         }
-        let result = work(&progress);
-        is_over.store(true, Ordering::Relaxed);
-        result
+        // Also when the work panics: else the scope would wait for the drawing for ever.
+        let _over = SetOnDrop(&is_over);
+        work(&progress)
     })
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The first signal asks the work to stop where that is safe; the second ends the process.

@@ -15,6 +15,7 @@ use remelt::publish::StagedDirectory;
 use remelt::snapshot::Snapshot;
 use remelt::verify::{VerifyReport, verify};
 use serde::Serialize;
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -44,10 +45,14 @@ pub(crate) fn run(args: &RehearseArgs, output: &Output) -> anyhow::Result<Exit> 
     let snapshot = open_snapshot(&args.snapshot, &args.source, *output)?;
     let report = match &args.keep {
         None => {
+            sweep_scratch();
             let scratch = tempfile::Builder::new()
-                .prefix("remelt-rehearsal-")
+                .prefix(SCRATCH_PREFIX)
                 .tempdir()
                 .context("could not create a scratch directory; set TMPDIR to a place with room")?;
+            let lock =
+                File::open(scratch.path()).context("could not open the scratch directory")?;
+            lock.try_lock().context("could not lock the scratch directory")?;
             let report = rehearse(args, &snapshot, scratch.path(), *output)?;
             scratch.close().context("could not remove the scratch directory")?;
             report
@@ -64,6 +69,30 @@ pub(crate) fn run(args: &RehearseArgs, output: &Output) -> anyhow::Result<Exit> 
     output.result(&report, &render::rehearse(&report, &args.snapshot, args.keep.as_deref()))?;
     let is_proven = report.identical && report.verification.ok;
     Ok(if is_proven { Exit::Done } else { Exit::Failed })
+}
+
+const SCRATCH_PREFIX: &str = "remelt-rehearsal-";
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// Removes what rehearsals that were killed left behind: copies of a ledger are not to lie about. A
+/// living one holds a lock; what can't be removed is somebody else's.
+fn sweep_scratch() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(SCRATCH_PREFIX);
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // A young one may not be locked yet.
+        let age = entry.metadata().and_then(|found| found.modified()).map(|at| at.elapsed());
+        let is_old = age.is_ok_and(|age| age.is_ok_and(|age| age > YOUNG));
+        if is_ours
+            && is_directory
+            && is_old
+            && let Ok(lock) = File::open(entry.path())
+            && lock.try_lock().is_ok()
+        {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn rehearse(

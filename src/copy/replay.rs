@@ -110,7 +110,9 @@ pub enum CopyError {
     #[error("a token of the plan is malformed: {0}; take the dump anew")]
     Malformed(#[from] Malformed),
     /// The database's name can't name a directory.
-    #[error("the database's name can't name a directory; pass --db with another one")]
+    #[error(
+        "the plan's database name can't name a directory; analyze again with --db and another name"
+    )]
     DatabaseName,
     /// The user asked to stop.
     #[error(transparent)]

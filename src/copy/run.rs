@@ -43,7 +43,8 @@ pub enum CopyRunError {
 /// Writes the repaired copy.
 ///
 /// # Errors
-/// [`CopyRunError`]; then no copy was published.
+/// [`CopyRunError::Copy`], and no copy was published; or [`CopyRunError::Run`], when the copy may be
+/// there but its run could not be journaled.
 pub fn apply(
     plan: &Plan,
     run: &CopyRun<'_>,
@@ -69,7 +70,7 @@ pub fn apply(
 /// Writes the restored copy of a repaired one.
 ///
 /// # Errors
-/// [`CopyRunError`]; then no copy was published.
+/// As [`apply`].
 pub fn rollback(
     plan: &Plan,
     run: &CopyRun<'_>,

@@ -1,13 +1,20 @@
 //! Values as text for people: identifiers and dates in reports.
 
 use super::value::{Value, ValueKind};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, hash_bytes};
 use std::fmt::Write;
 
-/// An identifier as text: an ObjectId as 24 hex digits, text as itself, anything else in a form that
-/// names its type and loses nothing. Text that is not UTF-8 shows U+FFFD in place of what is not.
+/// An identifier as text: an ObjectId as 24 hex digits, text as itself, other scalars in a form that
+/// names their type and loses nothing. Text that is not UTF-8 shows U+FFFD in place of what is not.
+///
+/// What could hold a bearer secret is named by type and SHA-256 alone: embedded documents and arrays (a
+/// populated wallet holds its private key), code, long binaries, and text with an encoded token in it.
 #[must_use]
 pub fn identifier_text(value: Value<'_>) -> String {
+    if may_hold_secret(value) {
+        let hash = hash_bytes(value.bytes).to_string();
+        return format!("({:?}, SHA-256 {}...)", value.kind, &hash[..16]);
+    }
     match value.kind {
         ValueKind::ObjectId => hex(value.bytes),
         ValueKind::String => {
@@ -21,6 +28,27 @@ pub fn identifier_text(value: Value<'_>) -> String {
         ValueKind::Null => "null".to_owned(),
         other => format!("{{\"$bson\":\"{:02x}:{}\"}}", other.byte(), hex(value.bytes)),
     }
+}
+
+/// Longest binary that is an identifier: a UUID or a hash.
+const BINARY_SHOWN_MAX: usize = 4 + 1 + 32;
+/// What encoded ecash tokens begin with (NUT-00, versions 3 and 4).
+const TOKEN_MARKS: [&[u8]; 2] = [b"cashuA", b"cashuB"];
+
+/// Whether a value that should be an identifier could hold a bearer secret.
+#[must_use]
+pub fn may_hold_secret(value: Value<'_>) -> bool {
+    match value.kind {
+        ValueKind::Document | ValueKind::Array | ValueKind::Code | ValueKind::CodeWithScope => true,
+        ValueKind::Binary => value.bytes.len() > BINARY_SHOWN_MAX,
+        _ => holds_token(value.bytes),
+    }
+}
+
+/// Whether text holds an encoded ecash token, which is money to whoever reads it.
+#[must_use]
+pub fn holds_token(text: &[u8]) -> bool {
+    TOKEN_MARKS.iter().any(|mark| text.windows(mark.len()).any(|window| window == *mark))
 }
 
 /// What stands in a date field: the time when it is a date, `null`, or the type that stands there

@@ -23,7 +23,8 @@ pub async fn verify(
     let collection = &plan.content().snapshot.tokens;
     progress.begin("verify the plan's documents", plan.content().totals.changes, Unit::Documents);
     let (mut as_planned, mut as_before, mut drifted, mut missing) = (0, 0, 0, 0);
-    let mut known_problematic: u64 = plan.content().not_changed.values().sum();
+    let not_changed = plan.content().not_changed.values();
+    let mut known_problematic = not_changed.fold(0, |sum: u64, n| sum.saturating_add(*n));
     for batch in plan.batches() {
         progress.check().map_err(|_| RunError::Stopped)?;
         let batch = batch?;

@@ -2,14 +2,15 @@
 //!
 //! A BSON document: `_id` (the token's own), `ordinal` (int64, the token's number in the snapshot),
 //! `rule`, what identifies the token to people (`npub`, `wallet_id`, `mint_url`, `transaction_id`,
-//! `amount`, `createdAt`, each as in the token or absent), `before` and `after` (documents with the
-//! fields `status`, `spent_at`, `updatedAt`; a field that is absent there is absent in the token), and
-//! `bytesBefore`, `bytesAfter` (int64), `sha256Before`, `sha256After` (binary, 32 bytes) of the whole
-//! token. It holds no proof and no secret.
+//! `amount`, `createdAt`, each as in the token, or absent; also where its value could hold a bearer
+//! secret), `before` and `after` (documents with the fields `status`, `spent_at`, `updatedAt`; a field
+//! that is absent there is absent in the token), and `bytesBefore`, `bytesAfter` (int64),
+//! `sha256Before`, `sha256After` (binary, 32 bytes) of the whole token. It holds no proof and no secret.
 
 use crate::analysis::{ProposedChange, RULE};
 use crate::document::{
-    DocumentBuilder, Malformed, Value, ValueKind, elements, find, remove_field, set_field, validate,
+    DocumentBuilder, Malformed, Value, ValueKind, elements, find, may_hold_secret, remove_field,
+    set_field, validate,
 };
 use crate::model::{Sha256Hash, Timestamp, hash_bytes};
 
@@ -24,15 +25,15 @@ pub fn encode(change: &ProposedChange<'_>, out: &mut Vec<u8>) {
         .value("_id", change.id)
         .int64("ordinal", ordinal)
         .text("rule", RULE)
-        .value_if("npub", change.npub)
-        .value_if("wallet_id", change.wallet_id)
-        .value_if("mint_url", change.mint_url)
-        .value_if("transaction_id", change.transaction_id);
+        .value_if("npub", harmless(change.npub))
+        .value_if("wallet_id", harmless(change.wallet_id))
+        .value_if("mint_url", harmless(change.mint_url))
+        .value_if("transaction_id", harmless(change.transaction_id));
     if let Some(amount) = change.amount {
         builder = builder.int64("amount", amount);
     }
     builder = builder
-        .value_if("createdAt", change.created_at)
+        .value_if("createdAt", harmless(change.created_at))
         .open("before")
         .value("status", change.before.status)
         .value_if("spent_at", change.before.spent_at)
@@ -51,6 +52,11 @@ pub fn encode(change: &ProposedChange<'_>, out: &mut Vec<u8>) {
         .binary("sha256Before", &change.image.sha256_before.0)
         .binary("sha256After", &change.image.sha256_after.0)
         .finish();
+}
+
+/// A value for people, left out when it could hold a bearer secret.
+fn harmless(value: Option<Value<'_>>) -> Option<Value<'_>> {
+    value.filter(|value| !may_hold_secret(*value))
 }
 
 /// A change read back, in place.

@@ -8,7 +8,7 @@ use super::report::JsonAmount;
 use crate::analysis::{NotChanged, SpentAt};
 use crate::document::{DOCUMENT_BYTES_MAX, document_length};
 use crate::model::{Sha256Hash, Timestamp, hash_bytes};
-use crate::publish::io_reason;
+use crate::publish::{io_reason, open_regular};
 use crate::sealed::{SEALED_BYTES_MAX, SealError, unseal};
 use crate::snapshot::format::{Consistency, Presence, Source};
 use serde::{Deserialize, Serialize};
@@ -197,7 +197,7 @@ impl Plan {
             let path = path.to_path_buf();
             move |source| PlanError::Io { path, source }
         };
-        let file = File::open(&path).map_err(|e| match e.kind() {
+        let file = open_regular(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => PlanError::NoPlan(directory.to_path_buf()),
             _ => io(&path)(e),
         })?;
@@ -206,7 +206,7 @@ impl Plan {
         let (content, sha256) = unseal::<PlanFile>(&text, SEAL_KEY, FORMAT_VERSION)
             .map_err(|reason| PlanError::Sealed { path: path.clone(), reason })?;
         let changes_path = directory.join(CHANGES_FILE);
-        let changes = File::open(&changes_path).map_err(io(&changes_path))?;
+        let changes = open_regular(&changes_path).map_err(io(&changes_path))?;
         let length = changes.metadata().map_err(io(&changes_path))?.len();
         if let Some(what) = content.contradiction(length) {
             return Err(PlanError::Incoherent { path, what });
@@ -383,7 +383,9 @@ impl PlanFile {
         if end != file_bytes {
             return Some("the length of the file is not the sum of the batches");
         }
-        if self.batches.iter().map(|batch| batch.changes).sum::<u64>() != self.totals.changes {
+        if self.batches.iter().try_fold(0_u64, |sum, batch| sum.checked_add(batch.changes))
+            != Some(self.totals.changes)
+        {
             return Some("the number of changes is not the sum of the batches");
         }
         let knows = |word: &String| NotChanged::ALL.iter().any(|reason| reason.as_str() == word);

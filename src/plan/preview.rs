@@ -72,13 +72,13 @@ pub struct AmountRange {
 /// # Errors
 /// [`PlanError`] when a batch can't be read or was altered.
 pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
-    let mut users: BTreeMap<String, (u64, i128)> = BTreeMap::new();
+    let mut users: BTreeMap<Vec<u8>, (u64, i128)> = BTreeMap::new();
     let mut sizes: BTreeMap<Size, u64> = BTreeMap::new();
     let mut months = BTreeMap::new();
     for batch in plan.batches() {
         for change in batch?.changes() {
-            let npub = change.npub.and_then(Value::as_str).unwrap_or_default();
-            let user = users.entry(npub.to_owned()).or_default();
+            let npub = change.npub.and_then(Value::as_text_bytes).unwrap_or_default();
+            let user = users.entry(npub.to_vec()).or_default();
             user.0 += 1;
             user.1 += i128::from(change.amount.unwrap_or(0));
             *sizes.entry(Size::of(&change)).or_default() += 1;
@@ -89,7 +89,7 @@ pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
     let mut impacts: Vec<UserImpact> = users
         .into_iter()
         .map(|(npub, (token_count, amount))| UserImpact {
-            npub,
+            npub: String::from_utf8_lossy(&npub).into_owned(),
             token_count,
             total_amount: JsonAmount(amount),
         })
@@ -150,8 +150,16 @@ impl std::fmt::Display for Size {
 
 fn month(change: &Change<'_>) -> String {
     match change.created_at.and_then(Value::as_date_ms) {
-        // `YYYY-MM` of an RFC 3339 time.
-        Some(ms) => Timestamp(ms).to_string().chars().take(7).collect(),
+        Some(ms) => {
+            // `YYYY-MM` of an RFC 3339 time; years that no service has seen go together.
+            let text = Timestamp(ms).to_string();
+            let is_usual = text.starts_with("19") || text.starts_with("20");
+            if is_usual && text.ends_with('Z') {
+                text.chars().take(7).collect()
+            } else {
+                "other".to_owned()
+            }
+        }
         None => "unknown".to_owned(),
     }
 }

@@ -10,6 +10,8 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+/// Most runs on disk: beyond it they are merged into one, so that open files and buffers are bounded.
+const RUNS_MAX: usize = 64;
 /// Read buffer of a run while merging.
 const RUN_BUFFER_BYTES: usize = 64 * 1024;
 /// Bookkeeping of a row in memory.
@@ -73,19 +75,21 @@ impl Sorter {
     }
 
     fn spill(&mut self) -> Result<(), ScratchError> {
-        self.sort();
-        let error = scratch_error(&self.scratch);
-        let mut file = BufWriter::with_capacity(RUN_BUFFER_BYTES, scratch_file(&self.scratch)?);
-        for slot in &self.slots {
-            let row = &self.arena[slot.start..slot.start + slot.row_bytes as usize];
-            file.write_all(&slot.key_bytes.to_le_bytes())
-                .and_then(|()| file.write_all(&slot.row_bytes.to_le_bytes()))
-                .and_then(|()| file.write_all(row))
-                .map_err(&error)?;
+        if self.runs.len() >= RUNS_MAX {
+            let mut merge = Merge::new(&self.scratch, std::mem::take(&mut self.runs))?;
+            let mut run = RunWriter::create(&self.scratch)?;
+            while let Some(row) = merge.next()? {
+                run.write(&row.key, &row.payload)?;
+            }
+            self.runs.push(run.finish()?);
         }
-        let mut file = file.into_inner().map_err(|e| error(e.into_error()))?;
-        file.rewind().map_err(&error)?;
-        self.runs.push(file);
+        self.sort();
+        let mut run = RunWriter::create(&self.scratch)?;
+        for slot in &self.slots {
+            let (key, payload) = split(&self.arena, slot);
+            run.write(key, payload)?;
+        }
+        self.runs.push(run.finish()?);
         self.arena.clear();
         self.slots.clear();
         Ok(())
@@ -98,12 +102,40 @@ impl Sorter {
             return Ok(SortedRows::Memory { arena: self.arena, slots: self.slots.into_iter() });
         }
         self.spill()?;
-        let mut merge = Merge { scratch: self.scratch, runs: Vec::new(), heap: BinaryHeap::new() };
-        for file in self.runs {
-            merge.runs.push(BufReader::with_capacity(RUN_BUFFER_BYTES, file));
-            merge.refill(merge.runs.len() - 1)?;
-        }
-        Ok(SortedRows::Disk(Box::new(merge)))
+        Ok(SortedRows::Disk(Box::new(Merge::new(&self.scratch, self.runs)?)))
+    }
+}
+
+/// A sorted run on its way to disk: for each row the lengths of its key and of all of it (4 bytes each,
+/// little-endian), then the row.
+struct RunWriter<'a> {
+    scratch: &'a Path,
+    file: BufWriter<File>,
+}
+
+impl RunWriter<'_> {
+    fn create(scratch: &Path) -> Result<RunWriter<'_>, ScratchError> {
+        let file = BufWriter::with_capacity(RUN_BUFFER_BYTES, scratch_file(scratch)?);
+        Ok(RunWriter { scratch, file })
+    }
+
+    fn write(&mut self, key: &[u8], payload: &[u8]) -> Result<(), ScratchError> {
+        let too_long = |_| ScratchError::RowTooLong;
+        let key_bytes = u32::try_from(key.len()).map_err(too_long)?;
+        let row_bytes = u32::try_from(key.len() + payload.len()).map_err(too_long)?;
+        self.file
+            .write_all(&key_bytes.to_le_bytes())
+            .and_then(|()| self.file.write_all(&row_bytes.to_le_bytes()))
+            .and_then(|()| self.file.write_all(key))
+            .and_then(|()| self.file.write_all(payload))
+            .map_err(scratch_error(self.scratch))
+    }
+
+    fn finish(self) -> Result<File, ScratchError> {
+        let error = scratch_error(self.scratch);
+        let mut file = self.file.into_inner().map_err(|e| error(e.into_error()))?;
+        file.rewind().map_err(error)?;
+        Ok(file)
     }
 }
 
@@ -175,6 +207,16 @@ impl PartialOrd for Head {
 }
 
 impl Merge {
+    fn new(scratch: &Path, runs: Vec<File>) -> Result<Merge, ScratchError> {
+        let runs = runs.into_iter().map(|file| BufReader::with_capacity(RUN_BUFFER_BYTES, file));
+        let mut merge =
+            Merge { scratch: scratch.to_path_buf(), runs: runs.collect(), heap: BinaryHeap::new() };
+        for run in 0..merge.runs.len() {
+            merge.refill(run)?;
+        }
+        Ok(merge)
+    }
+
     fn refill(&mut self, run: usize) -> Result<(), ScratchError> {
         let error = scratch_error(&self.scratch);
         let reader = &mut self.runs[run];

@@ -154,9 +154,11 @@ impl SnapshotManifest {
             Some(Some(table)) => Some(table),
         };
         let sums = self.collections.iter().all(|c| {
-            let documents: u64 = c.chunks.iter().map(|chunk| chunk.documents).sum();
-            let bytes: u64 = c.chunks.iter().map(|chunk| chunk.bytes).sum();
-            (documents, bytes) == (c.documents, c.bytes)
+            let sum = |part: fn(&ChunkRecord) -> u64| {
+                c.chunks.iter().try_fold(0_u64, |sum, chunk| sum.checked_add(part(chunk)))
+            };
+            let sums = (sum(|chunk| chunk.documents), sum(|chunk| chunk.bytes));
+            sums == (Some(c.documents), Some(c.bytes))
         });
         sums && self.collections.len() == 1 + usize::from(wallets.is_some())
             && root_hash(&tokens, wallets.as_ref()) == self.sha256

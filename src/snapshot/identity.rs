@@ -70,7 +70,7 @@ impl ChunkTable {
     /// Number of documents.
     #[must_use]
     pub fn documents(&self) -> u64 {
-        self.0.iter().map(|record| record.documents).sum()
+        self.0.iter().fold(0, |sum: u64, record| sum.saturating_add(record.documents))
     }
 
     fn describe(&self, role: &str, text: &mut String) {

@@ -6,9 +6,8 @@ use super::format::{
 use super::identity::{ChunkRecord, ChunkTable, root_hash};
 use super::input::{Input, InputError, InputOptions};
 use crate::model::Sha256Hash;
-use crate::publish::io_reason;
+use crate::publish::{io_reason, open_regular};
 use crate::sealed::{SEALED_BYTES_MAX, SealError, unseal};
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -43,6 +42,17 @@ pub enum SnapshotError {
         /// Why not.
         reason: SealError,
     },
+    /// The path leads into a snapshot directory, past what it says of itself.
+    #[error(
+        "{} is a part of the snapshot {}, whose {FILE_NAME} says what it holds; name the snapshot itself",
+        part.display(), whole.display()
+    )]
+    Part {
+        /// What was named.
+        part: PathBuf,
+        /// The snapshot.
+        whole: PathBuf,
+    },
     /// `snapshot.json` contradicts itself.
     #[error("{} contradicts itself: its tables and hashes do not fit; export anew", .0.display())]
     Incoherent(PathBuf),
@@ -69,6 +79,9 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError`] when it can't be read or trusted.
     pub fn open(path: &Path, options: &InputOptions) -> Result<Snapshot, SnapshotError> {
+        if let Some(whole) = part_of_snapshot(path) {
+            return Err(SnapshotError::Part { part: path.to_path_buf(), whole });
+        }
         let manifest = match std::fs::symlink_metadata(path.join(FILE_NAME)) {
             Ok(_) => Some(read_manifest(&path.join(FILE_NAME))?),
             Err(_) => None,
@@ -78,7 +91,12 @@ impl Snapshot {
             options.db.get_or_insert_with(|| manifest.db.clone());
             options.require_wallets &= manifest.collection(Role::Wallets).is_some();
         }
-        let input = Input::open(path, &options)?;
+        let mut input = Input::open(path, &options)?;
+        if input.wallets.is_none() && input.notes.iter().all(|note| !note.contains("wallets")) {
+            input
+                .notes
+                .push("there are no wallets, so checks that need them are not made".to_owned());
+        }
         Ok(Snapshot { input, manifest })
     }
 
@@ -161,10 +179,17 @@ fn compare_chunks(
     })
 }
 
+/// The snapshot directory that `path` is one database or one file of.
+fn part_of_snapshot(path: &Path) -> Option<PathBuf> {
+    let path = std::fs::canonicalize(path).ok()?;
+    let is_snapshot = |directory: &&Path| directory.join(FILE_NAME).symlink_metadata().is_ok();
+    path.ancestors().skip(1).take(2).find(is_snapshot).map(Path::to_path_buf)
+}
+
 fn read_manifest(path: &Path) -> Result<SnapshotManifest, SnapshotError> {
     let io = |source| SnapshotError::Io { path: path.to_path_buf(), source };
     let mut text = Vec::new();
-    let file = File::open(path).map_err(io)?;
+    let file = open_regular(path).map_err(io)?;
     file.take(SEALED_BYTES_MAX).read_to_end(&mut text).map_err(io)?;
     let (manifest, _) = unseal::<SnapshotManifest>(&text, SEAL_KEY, FORMAT_VERSION)
         .map_err(|reason| SnapshotError::Manifest { path: path.to_path_buf(), reason })?;
