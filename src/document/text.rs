@@ -69,3 +69,34 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_money_is_named_and_not_shown() {
+        let wallet = b"\x22\0\0\0\x02p2pk_privkey\0\x0b\0\0\0canary-key\0\0";
+        let token = b"\x0d\0\0\0 cashuAcanary\0";
+        for (kind, bytes) in [
+            (ValueKind::Document, &wallet[..]),
+            (ValueKind::String, token),
+            (ValueKind::Binary, &[b'c'; 100]),
+        ] {
+            let value = Value { kind, bytes };
+            assert!(may_hold_secret(value));
+            let text = identifier_text(value);
+            assert!(text.contains("SHA-256") && !text.contains("canary"), "{text}");
+        }
+    }
+
+    #[test]
+    fn identifiers_that_hold_no_secret_are_shown() {
+        let id = Value { kind: ValueKind::ObjectId, bytes: &[0xab; 12] };
+        assert_eq!(identifier_text(id), "ab".repeat(12));
+        let number = Value { kind: ValueKind::Int32, bytes: &5_i32.to_le_bytes() };
+        assert_eq!(identifier_text(number), "{\"$numberInt\":\"5\"}");
+        let text = Value { kind: ValueKind::String, bytes: b"\x03\0\0\0tx\0" };
+        assert_eq!(identifier_text(text), "tx");
+    }
+}
