@@ -93,7 +93,7 @@ pub enum AnalyzeError {
         second: u64,
     },
     /// The wallets need more memory than allowed.
-    #[error("the wallets need about {needed} bytes of memory and {allowed} are allowed; raise --memory to {} bytes or more", needed.saturating_mul(8))]
+    #[error("the wallets need about {needed} bytes of memory and {allowed} are allowed; raise --memory to {} bytes or more", needed.saturating_mul(4))]
     WalletsTooLarge {
         /// Bytes needed.
         needed: usize,
@@ -301,7 +301,7 @@ impl Shares {
             usize::try_from(options.memory_bytes.max(MEMORY_BYTES_MIN)).unwrap_or(usize::MAX);
         let part = memory / 32;
         Shares {
-            wallets: 4 * part,
+            wallets: 8 * part,
             secrets: 10 * part,
             ids: 3 * part,
             melts: 2 * part,
