@@ -434,9 +434,10 @@ pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
             CheckResult::Warn => "WARN",
             CheckResult::Fail => "FAIL",
         };
-        line!(text, "{word}  {:<18} {}", check.name, check.detail);
+        line!(text, "{word}  {}", check.name);
+        line!(text, "        {}", check.detail);
         if check.result != CheckResult::Pass && !check.action.is_empty() {
-            line!(text, "      {:<18} -> {}", "", check.action);
+            line!(text, "     -> {}", check.action);
         }
     }
     line!(text);

@@ -94,6 +94,7 @@ pub async fn validate(
         operations(server).await,
     ];
     if let Some(plan) = plan {
+        checks.push(local_disk(plan));
         checks.push(belongs(plan, server, options));
         checks.push(place(plan, server, options).await);
         checks.push(drift(plan, server, options, progress).await);
@@ -182,7 +183,8 @@ async fn write_concern(server: &Server) -> Check {
 async fn server_disk(server: &Server, plan: Option<&Plan>) -> Check {
     let name = "disk space of the server";
     let batches = plan.map_or(&[][..], |plan| &plan.content().batches);
-    let needed = 4 * batches.iter().map(|batch| batch.bytes).sum::<u64>();
+    let bytes = batches.iter().fold(0, |sum: u64, batch| sum.saturating_add(batch.bytes));
+    let needed = bytes.saturating_mul(4);
     let stats = server.database().run_command(doc! {"dbStats": 1}).await;
     let number = |stats: &Document, name: &str| match stats.get(name) {
         Some(Bson::Double(n)) => format!("{n:.0}").parse::<u64>().ok(),
@@ -193,18 +195,32 @@ async fn server_disk(server: &Server, plan: Option<&Plan>) -> Check {
     let free = stats.ok().and_then(|stats| {
         number(&stats, "fsTotalSize")?.checked_sub(number(&stats, "fsUsedSize")?)
     });
-    match free {
-        None => Check::warn(name, "the server did not tell", "check it by hand"),
-        Some(free) => {
-            let detail = format!("{free} bytes free, about {needed} needed");
-            if free < needed {
-                Check::fail(name, detail, "free some space on the server's disk")
-            } else if free < needed.saturating_mul(2) {
-                Check::warn(name, detail, "watch the server's disk")
-            } else {
-                Check::pass(name, detail)
-            }
-        }
+    room(name, free, needed)
+}
+
+/// A record of the journal and an entry of the manifest, both rewritten or kept for every batch.
+const LOCAL_BYTES_PER_BATCH: u64 = 4096;
+
+/// The run's journal and manifest lie in the plan's directory.
+fn local_disk(plan: &Plan) -> Check {
+    let batches = plan.content().batches.len() as u64;
+    let needed = batches.saturating_add(1).saturating_mul(LOCAL_BYTES_PER_BATCH);
+    let free = rustix::fs::statvfs(plan.directory());
+    let free = free.ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    room("disk space here", free, needed)
+}
+
+fn room(name: &'static str, free: Option<u64>, needed: u64) -> Check {
+    let Some(free) = free else {
+        return Check::warn(name, "nobody told how much is free", "check it by hand");
+    };
+    let detail = format!("{} MiB free, about {} needed", free >> 20, (needed >> 20) + 1);
+    if free < needed {
+        Check::fail(name, detail, "free some space")
+    } else if free < needed.saturating_mul(2) {
+        Check::warn(name, detail, "watch the disk")
+    } else {
+        Check::pass(name, detail)
     }
 }
 
