@@ -1,4 +1,22 @@
 //! `remelt` repairs Cashu token ledgers in MongoDB offline and replays the repair.
+//!
+//! ```text
+//! MongoDB ──export──▶ snapshot ──analyze──▶ plan ──apply──▶ MongoDB
+//!    ▲    (or any mongodump output)   │   + reports   │  run + journal
+//!    └──────────────────────rollback──┴───────────────┘
+//! ```
+//!
+//! In reading order, each layer using only those before it: [`model`] has the domain's words;
+//! [`document`] walks and edits raw BSON; [`snapshot`] identifies, writes and reads snapshots and dumps;
+//! [`analysis`] finds what is wrong and what would change; [`plan`] writes that down, hashed, as what
+//! will change and how to undo it; [`journal`] keeps what a run has done; [`copy`], [`verify`] and
+//! [`diff`] work on snapshots; [`server`] connects, [`export`] reads, [`decide`] says in one table what
+//! follows from what is recorded and seen, and [`live`] applies and rolls back in transactions.
+//! [`generate`] makes ledgers with a known truth. [`progress`], [`publish`], [`sealed`] and [`scratch`]
+//! serve them all: counters, files that appear whole, sealed JSON, bounded sorting.
+//!
+//! The core counts, but never prints; the clock and randomness are given to it by the binary, whose
+//! `cli` module is no part of this library.
 
 pub mod analysis;
 pub mod copy;
