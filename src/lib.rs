@@ -15,8 +15,8 @@
 //! [`generate`] makes ledgers with a known truth. [`progress`], [`publish`], [`sealed`] and [`scratch`]
 //! serve them all: counters, files that appear whole, sealed JSON, bounded sorting.
 //!
-//! The core counts, but never prints; the clock and randomness are given to it by the binary, whose
-//! `cli` module is no part of this library.
+//! Nothing here prints. Analysis and plans know no clock and no randomness; the binary, whose `cli` module
+//! is no part of this library, gives them both.
 
 pub mod analysis;
 pub mod copy;
