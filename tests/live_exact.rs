@@ -3,9 +3,14 @@
 use crate::support::live::{Ledger, documents_in, generated, made_melted, melted, odd_melted};
 use crate::support::odd;
 use crate::support::random::{Random, seed};
+use crate::support::raw::{date, document, element, int32, nested, string};
+use crate::support::raw_collection::{numbered_id, statement};
 use mongodb::bson::{Document, doc};
 use remelt::document::validate;
 use remelt::journal::RunState;
+use remelt::live::RunOptions;
+
+const DOCUMENT_BYTES_MAX: usize = 16_777_216;
 
 async fn there_and_back(ledger: &Ledger) {
     let planned = ledger.planned();
@@ -55,11 +60,62 @@ async fn random_documents_go_there_and_back() {
     there_and_back(&ledger).await;
 }
 
+/// A melted token of exactly `bytes` bytes.
+fn melted_of(number: usize, bytes: usize) -> Vec<u8> {
+    let mut elements = vec![
+        numbered_id(number),
+        element("transaction_type", &string("melted")),
+        element("status", &string("unspent")),
+        element("total_amount", &int32(8)),
+    ];
+    let empty = [&elements[..], &[element("note", &string(""))]].concat();
+    let note = "x".repeat(bytes - document(&empty).len());
+    elements.push(element("note", &string(note)));
+    document(&elements)
+}
+
+#[tokio::test]
+async fn a_document_grows_to_the_greatest_size_and_no_further() {
+    // The change takes 2 bytes from `status` and appends 18 of `spent_at`.
+    const GROWTH: usize = 16;
+    let mut documents = melted(300);
+    documents.insert(100, melted_of(1_000, DOCUMENT_BYTES_MAX - GROWTH));
+    documents.insert(200, melted_of(1_001, DOCUMENT_BYTES_MAX - GROWTH + 1));
+    let ledger = Ledger::new(&documents).await;
+    let plan = ledger.plan();
+    let content = plan.content();
+    assert_eq!((content.totals.changes, content.not_changed["no_room"]), (301, 1));
+    let planned = ledger.planned();
+    let lengths = [planned[100].len(), planned[200].len()];
+    assert_eq!(lengths, [DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MAX - GROWTH + 1]);
+    assert_eq!(planned[200], ledger.before[200]);
+
+    let options = RunOptions { batch_changes_max: Some(60), ..ledger.options() };
+    let report = ledger.apply_with(&options).await.unwrap();
+    assert_eq!((report.applied, report.drifted), (301, 0));
+    assert!(ledger.tokens.read().await == planned, "after apply");
+    assert_eq!(ledger.most_writes_of_a_token().await, 1);
+    assert_eq!(ledger.writes_of_token(1_000).await, 1);
+    assert_eq!(ledger.writes_of_token(1_001).await, 0);
+
+    let report = ledger.roll_back_with(&options).await.unwrap();
+    assert_eq!((report.restored, report.drifted), (301, 0));
+    assert!(ledger.tokens.read().await == ledger.before, "after rollback");
+    assert_eq!(ledger.writes_of_token(1_000).await, 2);
+    assert_eq!(ledger.writes_of_token(1_001).await, 0);
+
+    // The bound is the server's: it refuses what the plan leaves out, and only that.
+    let spent = nested(&[element("status", &string("spent")), element("spent_at", &date(0))]);
+    let set = nested(&[element("$set", &spent)]);
+    let refused = [int32(1_000), int32(1_001)].map(|id| statement(&[id], &set));
+    let refused = ledger.tokens.try_update(&refused).await;
+    assert_eq!(refused.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [1]);
+}
+
 #[tokio::test]
 async fn small_batches_and_many_workers_come_to_the_same() {
     let ledger = Ledger::new(&melted(700)).await;
-    let options =
-        remelt::live::RunOptions { workers: 4, batch_changes_max: Some(37), ..ledger.options() };
+    let options = RunOptions { workers: 4, batch_changes_max: Some(37), ..ledger.options() };
     let applied = ledger.apply_with(&options).await.unwrap();
     assert_eq!((applied.applied, applied.batches), (700, 14 + 6));
     ledger.assert_documents(&ledger.planned(), "after apply").await;

@@ -142,26 +142,9 @@ async fn step_down_and_death_of_the_primary_leave_three_equal_members() {
     ledger.assert_documents(&planned, "three").await;
     let mut seen = Vec::new();
     for member in 0..3 {
-        seen.push(hash_of_member(&set, member).await);
+        seen.push(set.hash_of(member, "three").await);
     }
     assert!(seen.iter().all(|hash| *hash == seen[0]), "{seen:?}");
-}
-
-/// The server's own hash over all collections of the database that one member holds.
-async fn hash_of_member(set: &ReplicaSet, member: usize) -> String {
-    let client = mongodb::Client::with_uri_str(set.member_uri(member)).await.unwrap();
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    let mut last = String::new();
-    loop {
-        let reply = client.database("three").run_command(doc! {"dbHash": 1}).await;
-        let hash = reply.map(|r| r.get_str("md5").unwrap().to_owned()).unwrap_or_default();
-        // Until a restarted member has caught up, its hash changes.
-        if !hash.is_empty() && hash == last || std::time::Instant::now() > deadline {
-            return hash;
-        }
-        last = hash;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
 }
 
 #[tokio::test]

@@ -157,8 +157,17 @@ impl Ledger {
         assert_eq!(sha256(&seen), sha256(&expected));
     }
 
-    /// How often each token was written since the server began, by its oplog, most first.
+    /// How often the token written most was, since the server began, by its oplog.
     pub(crate) async fn most_writes_of_a_token(&self) -> i32 {
+        self.most_writes(doc! {}).await
+    }
+
+    /// How often one token was written since the server began, by its oplog.
+    pub(crate) async fn writes_of_token(&self, id: i32) -> i32 {
+        self.most_writes(doc! {"ops.o2._id": id}).await
+    }
+
+    async fn most_writes(&self, filter: Document) -> i32 {
         let oplog = self.database.client().database("local").collection::<Document>("oplog.rs");
         let name = format!("{}.cashu_tokens", self.database.name());
         let pipeline = vec![
@@ -166,6 +175,7 @@ impl Ledger {
             doc! {"$project": {"ops": {"$ifNull": ["$o.applyOps", ["$$ROOT"]]}}},
             doc! {"$unwind": "$ops"},
             doc! {"$match": {"ops.ns": &name, "ops.op": "u"}},
+            doc! {"$match": filter},
             doc! {"$group": {"_id": "$ops.o2._id", "n": {"$sum": 1}}},
             doc! {"$group": {"_id": null, "most": {"$max": "$n"}}},
         ];

@@ -92,6 +92,11 @@ impl ReplicaSet {
         format!("mongodb://{credentials}{address}/?directConnection=true&authSource=admin")
     }
 
+    /// Where one member listens, as `host:port`.
+    pub(crate) fn address(&self, member: usize) -> String {
+        self.members[member].address()
+    }
+
     /// A client of the whole set, bound to the test's own runtime.
     pub(crate) async fn client(&self) -> Client {
         connect(&self.uri()).await
@@ -161,6 +166,24 @@ impl ReplicaSet {
             while !self.has_flag(member, "secondary").await {
                 wait_a_little(deadline, "a member did not become secondary").await;
             }
+        }
+    }
+
+    /// The server's own hash over all collections of `database` that one member holds, once it has
+    /// caught up.
+    pub(crate) async fn hash_of(&self, member: usize, database: &str) -> String {
+        let client = connect(&self.member_uri(member)).await;
+        let deadline = Instant::now() + PRIMARY_TIMEOUT;
+        let mut last = String::new();
+        loop {
+            let reply = client.database(database).run_command(doc! {"dbHash": 1}).await;
+            let hash = reply.map(|r| r.get_str("md5").unwrap().to_owned()).unwrap_or_default();
+            // Until a restarted member has caught up, its hash changes.
+            if !hash.is_empty() && hash == last || Instant::now() > deadline {
+                return hash;
+            }
+            last = hash;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 
