@@ -265,7 +265,7 @@ async fn validate_and_status_measure_a_healthy_ledger() {
     let (plan, server, options) = (ledger.plan(), ledger.server().await, ledger.options());
     let report = validate(Some(&plan), &server, &options, &Progress::new()).await;
     assert!(report.ok, "{report:#?}");
-    assert_eq!(report.checks.len(), 13);
+    assert_eq!(report.checks.len(), 14);
     let changes = plan.content().totals.changes;
     let left: u64 = plan.content().not_changed.values().sum();
     let seen = status(&server, &options).await.unwrap();

@@ -12,8 +12,10 @@ use remelt::plan::{BuildOptions, Plan};
 use remelt::server::{Server, ServerError, ServerOptions};
 use remelt::snapshot::Snapshot;
 use std::hash::{BuildHasher, RandomState};
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::runtime::Runtime;
 
 /// Program and version, as artefacts name them.
 pub(crate) const TOOL: &str = concat!("remelt ", env!("CARGO_PKG_VERSION"));
@@ -57,11 +59,13 @@ fn fingerprint_key() -> FingerprintKey {
     FingerprintKey(key)
 }
 
-/// What server commands run on.
-pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+/// What server commands run on. It is never dropped: the driver's own tasks panic when they are cut off in
+/// the middle, and the process ends right after the command.
+pub(crate) fn runtime() -> anyhow::Result<ManuallyDrop<Runtime>> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
+        .map(ManuallyDrop::new)
         .context("could not start the threads for the connection; free some memory and run again")
 }
 
