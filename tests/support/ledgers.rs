@@ -63,8 +63,9 @@ pub(crate) fn ledger_of(token_seeds: &[u64], wallet_seeds: &[u64]) -> Ledger {
     let mut wallets = Vec::new();
     let mut ids = BTreeSet::new();
     for &seed in wallet_seeds {
-        let (id, bytes) = wallet(&mut Random(seed));
-        if ids.insert(id) {
+        if let (Some(id), bytes) = wallet(&mut Random(seed))
+            && ids.insert(id)
+        {
             wallets.extend(bytes);
         }
     }
@@ -567,16 +568,19 @@ fn token(random: &mut Random) -> (Option<Value>, Vec<u8>) {
         put_extras(random, &mut fields);
     }
     shuffle_rarely(random, &mut fields);
-    let id = fields.iter().find(|(name, _)| *name == b"_id").map(|(_, value)| value.clone());
-    (id, document(&fields))
+    (first_id(&fields), document(&fields))
 }
 
-/// A wallet and the `_id` that it has, unless that is odd.
-fn wallet(random: &mut Random) -> (Value, Vec<u8>) {
+fn first_id(fields: &[(&[u8], Value)]) -> Option<Value> {
+    fields.iter().find(|(name, _)| *name == b"_id").map(|(_, value)| value.clone())
+}
+
+/// A wallet and its first `_id`.
+fn wallet(random: &mut Random) -> (Option<Value>, Vec<u8>) {
     let odd = oddness(random);
     let mut fields: Vec<(&[u8], Value)> = Vec::new();
-    let id = wallet_id(random);
-    put(random, odd, &mut fields, b"_id", id.clone());
+    let value = wallet_id(random);
+    put(random, odd, &mut fields, b"_id", value);
     let value = npub(random);
     put(random, odd, &mut fields, b"npub", value);
     let value = mint(random);
@@ -586,5 +590,5 @@ fn wallet(random: &mut Random) -> (Value, Vec<u8>) {
         put_extras(random, &mut fields);
     }
     shuffle_rarely(random, &mut fields);
-    (id, document(&fields))
+    (first_id(&fields), document(&fields))
 }
