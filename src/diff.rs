@@ -3,7 +3,6 @@
 //! Documents are matched by `_id` within each collection, wherever they stand. Values of fields that
 //! may hold secrets are never shown; that they differ is. Reads only, in bounded memory.
 
-use crate::copy::documents;
 use crate::document::{Malformed, Value, ValueKind, date_text, elements, find, identifier_text};
 use crate::model::{Sha256Hash, hash_bytes};
 use crate::progress::{Interrupted, Progress, Unit};
@@ -221,7 +220,7 @@ fn read(
     let (mut ordinal, mut seen) = (0, 0);
     while reader.next_chunk(&mut chunk)? {
         progress.check()?;
-        for document in documents(&chunk) {
+        for (_, document) in chunk.framed() {
             crate::document::validate(document)
                 .map_err(Stop::from)
                 .and_then(|()| each(document, ordinal))

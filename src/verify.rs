@@ -4,7 +4,6 @@
 //! can be verified as well as a repaired copy. Memory: 8 bytes a change, and a bounded sorter.
 
 use crate::analysis::is_problematic;
-use crate::copy::documents;
 use crate::document::{Malformed, Value, find};
 use crate::model::{Sha256Hash, hash_bytes};
 use crate::plan::{Plan, PlanError};
@@ -136,7 +135,7 @@ fn scan(
     let (mut seen, mut ordinal, mut unknown) = (0, 0, 0);
     while reader.next_chunk(&mut chunk)? {
         progress.check()?;
-        for document in documents(&chunk) {
+        for (_, document) in chunk.framed() {
             let malformed = |fault| {
                 let collection = tokens.name.clone();
                 VerifyError::Malformed { collection, ordinal, fault }

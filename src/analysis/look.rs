@@ -3,7 +3,7 @@
 use super::AnalyzeError;
 use super::duplicates::{Candidate, Kind, kept};
 use super::melts;
-use super::pass::{documents, located};
+use super::pass::located;
 use super::positions::push_finding;
 use super::reports::{self, FindingRow, Holder};
 use super::scan::{Stores, flush_rows};
@@ -72,7 +72,7 @@ pub(super) fn look_at_chunk(
     let mut melts = FindingTotals::default();
     let mut groups = candidates.chunk_by(|a, b| a.ordinal == b.ordinal).peekable();
     let mut proofs = Vec::new();
-    for (ordinal, (start, document)) in (chunk.first_document..).zip(documents(chunk)) {
+    for (ordinal, (start, document)) in (chunk.first_document..).zip(chunk.framed()) {
         let Some(group) = groups.next_if(|group| group[0].ordinal == ordinal) else { continue };
         proofs.clear();
         let token = Token::parse(document, &mut proofs).map_err(located(chunk, start))?;

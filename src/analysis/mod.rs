@@ -370,7 +370,7 @@ impl Engine<'_> {
             &mut workers,
             |wallets, chunk, ()| {
                 let mut count = 0;
-                for (start, document) in pass::documents(chunk) {
+                for (start, document) in chunk.framed() {
                     let twins = wallets
                         .add(key, chunk.first_document + count, document)
                         .map_err(pass::located(chunk, start))?;

@@ -134,19 +134,6 @@ where
     }
 }
 
-/// The documents of a chunk: where each begins in the chunk, and its bytes. The chunk's frames were
-/// checked when it was read.
-pub(super) fn documents(chunk: &Chunk) -> impl Iterator<Item = (usize, &[u8])> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let rest = chunk.bytes().get(at..)?;
-        let length = crate::document::document_length(rest).ok()??;
-        let document = rest.get(..length)?;
-        at += length;
-        Some((at - length, document))
-    })
-}
-
 /// Says where in the file a malformed document's fault is; the document begins at `start` in `chunk`.
 pub(super) fn located(chunk: &Chunk, start: usize) -> impl FnOnce(Malformed) -> AnalyzeError + '_ {
     move |malformed| AnalyzeError::Malformed {

@@ -4,7 +4,7 @@ use super::csv::CsvRows;
 use super::duplicates::{self, CANDIDATE_BYTES, ORDINAL_MAX};
 use super::findings::{self, DANGLING_WALLET_ID, Found, MISSING_WALLET_ID};
 use super::melts::{self, Side};
-use super::pass::{documents, located};
+use super::pass::located;
 use super::positions::{Mask, PositionMap};
 use super::reports::{self, FindingRow};
 use super::rule::{self, NotChanged};
@@ -106,7 +106,7 @@ impl<'a> Worker<'a> {
         let mut csv = CsvRows::new();
         let mut proofs = Vec::new();
         let mut hashed_to = 0;
-        for (start, document) in documents(chunk) {
+        for (start, document) in chunk.framed() {
             if start >= hashed_to {
                 let step_end = step_end(chunk.bytes(), start);
                 hasher.update(&chunk.bytes()[start..step_end]);
@@ -121,7 +121,7 @@ impl<'a> Worker<'a> {
                 Err(malformed) => return Err(fault(malformed)),
             };
             self.count(&token, &proofs, ordinal)?;
-            self.record(&token, &proofs, ordinal, &mut result.changes, &mut csv)?;
+            self.record(&token, ordinal, &mut result.changes, &mut csv)?;
         }
         result.sha256 = Sha256Hash(hasher.finalize().into());
         result.changes.csv = csv.take();
@@ -169,7 +169,6 @@ impl<'a> Worker<'a> {
     fn record(
         &mut self,
         token: &Token<'_>,
-        _proofs: &[Proof<'_>],
         ordinal: u64,
         changes: &mut ChangeRows,
         csv: &mut CsvRows,

@@ -115,7 +115,7 @@ fn rehearse(
         let repaired = replay(&plan, snapshot, &repaired_dir, Direction::Repair, TOOL, progress)?;
         let applied = lap();
 
-        let input = super::args::SnapshotArgs::input_options(&args.source);
+        let input = args.source.input_options();
         let copy = Snapshot::open(&repaired_dir, &input)?;
         let verification = verify(&plan, &copy, progress)?;
         let verified = lap();

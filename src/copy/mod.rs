@@ -6,6 +6,5 @@
 mod replay;
 mod run;
 
-pub(crate) use replay::documents;
 pub use replay::{Copied, CopyError, Direction, Drift, replay};
 pub use run::{CopyRun, CopyRunError, apply, rollback};

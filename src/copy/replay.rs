@@ -5,7 +5,7 @@
 //! whole input must be the snapshot that the plan was made from; restoring must give that snapshot's
 //! root hash again. Anything else refuses, and nothing is published. The input is never touched.
 
-use crate::document::{Malformed, document_length, identifier_text};
+use crate::document::{Malformed, identifier_text};
 use crate::model::{Sha256Hash, hash_bytes};
 use crate::plan::{Batch, Change, Plan, PlanError};
 use crate::progress::{Interrupted, Progress, Unit};
@@ -317,7 +317,7 @@ fn copy(
         let written = (|| {
             let mut ordinal = 0;
             for chunk in &chunks {
-                for document in documents(&chunk) {
+                for (_, document) in chunk.framed() {
                     write(document, ordinal, &mut out)?;
                     ordinal += 1;
                 }
@@ -354,15 +354,4 @@ fn read_ahead(
             return Ok(table); // the writer failed and says why
         }
     }
-}
-
-/// The documents of a chunk, whose frames were checked when it was read.
-pub(crate) fn documents(chunk: &Chunk) -> impl Iterator<Item = &[u8]> {
-    let mut rest = chunk.bytes();
-    std::iter::from_fn(move || {
-        let length = document_length(rest).ok()??;
-        let (document, after) = rest.split_at_checked(length)?;
-        rest = after;
-        Some(document)
-    })
 }

@@ -69,6 +69,18 @@ impl Chunk {
         &self.buffer[..self.length]
     }
 
+    /// Where each document begins in [`Chunk::bytes`], and its bytes. Their frames were checked when the
+    /// chunk was read.
+    pub fn framed(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let rest = self.bytes().get(at..)?;
+            let document = rest.get(..document_length(rest).ok()??)?;
+            at += document.len();
+            Some((at - document.len(), document))
+        })
+    }
+
     /// Where the document byte at `at` of [`Chunk::bytes`] stands in the file, or in its decompressed
     /// stream when it is gzip.
     #[must_use]
