@@ -1,0 +1,412 @@
+//! Alerts: rules over what is known, and the book in which an alert opens once, is updated, and resolves.
+//!
+//! Pure: no clock, no IO. A rule sees the [`Situation`] and says what it makes of it; the book compares
+//! that with what is open.
+
+use super::options::Thresholds;
+use crate::model::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Alerts that are remembered, open ones always included.
+pub const HISTORY_MAX: usize = 1000;
+
+/// How urgent an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Somebody should act now.
+    High,
+    /// Somebody should look.
+    Medium,
+    /// Good to know.
+    Low,
+}
+
+impl Priority {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Priority::High => "high",
+            Priority::Medium => "medium",
+            Priority::Low => "low",
+        }
+    }
+}
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal, $priority:ident;)*) => {
+        /// What an alert is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Rule { $($(#[$doc])* $variant),* }
+
+        impl Rule {
+            /// Every rule, most urgent first.
+            pub const ALL: &[Rule] = &[$(Rule::$variant),*];
+
+            /// The word in JSON and metrics.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Rule::$variant => $word),* }
+            }
+
+            /// How urgent its alerts are.
+            #[must_use]
+            pub const fn priority(self) -> Priority {
+                match self { $(Rule::$variant => Priority::$priority),* }
+            }
+        }
+    };
+}
+
+rules! {
+    /// Too many melted tokens are unspent.
+    ProblematicTokens = "problematic_tokens", High;
+    /// Secrets are counted twice.
+    DuplicateSecrets = "duplicate_secrets", High;
+    /// The health score is low, the database is gone, passes fail, indexes are missing, a secondary lags.
+    HealthDegraded = "health_degraded", High;
+    /// Users' balances are wrong.
+    BalanceInconsistency = "balance_inconsistency", Medium;
+    /// Tokens have no wallet.
+    OrphanedTokens = "orphaned_tokens", Medium;
+    /// A pass or a run takes long.
+    LongExecution = "long_execution", Medium;
+    /// The migration was completed.
+    MigrationCompleted = "migration_completed", Low;
+    /// Everything is as it should be.
+    HealthOptimal = "health_optimal", Low;
+}
+
+/// What rules judge.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Situation {
+    /// From the latest pass; `None` before the first.
+    pub ledger: Option<LedgerFigures>,
+    /// What is wrong with the system, in sentences.
+    pub system_faults: Vec<String>,
+    /// The migration's state.
+    pub migration_state: Option<String>,
+    /// The longest work under way or just ended: what it is and how long it took.
+    pub execution: Option<(String, Duration)>,
+}
+
+/// Figures of a pass that alerts look at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LedgerFigures {
+    /// Melted and unspent tokens.
+    pub problematic_tokens: u64,
+    /// Melted tokens.
+    pub melted_tokens: u64,
+    /// Secrets that are counted twice.
+    pub double_counted: u64,
+    /// Secrets found in more than one proof, of any class.
+    pub duplicate_secrets: u64,
+    /// Tokens without a wallet.
+    pub orphaned_tokens: u64,
+    /// Users whose balance is wrong.
+    pub users_with_issues: u64,
+}
+
+/// A rule's condition that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// The rule.
+    pub rule: Rule,
+    /// One line.
+    pub title: String,
+    /// What was seen.
+    pub detail: String,
+    /// The figure, where there is one.
+    pub value: Option<u64>,
+    /// What it was compared with.
+    pub threshold: Option<u64>,
+    /// What to do.
+    pub action: &'static str,
+}
+
+/// Whether an alert's condition holds still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// It holds.
+    Open,
+    /// It no longer does.
+    Resolved,
+}
+
+/// One alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alert {
+    /// Grows with every alert.
+    pub id: u64,
+    /// What it is about.
+    pub rule: Rule,
+    /// How urgent.
+    pub priority: Priority,
+    /// Whether it holds still.
+    pub state: AlertState,
+    /// One line.
+    pub title: String,
+    /// What was seen last.
+    pub detail: String,
+    /// The figure seen last.
+    pub value: Option<u64>,
+    /// What it was compared with.
+    pub threshold: Option<u64>,
+    /// What to do.
+    pub action: String,
+    /// When it opened.
+    pub opened_at: Timestamp,
+    /// When it was last seen.
+    pub updated_at: Timestamp,
+    /// When it resolved.
+    pub resolved_at: Option<Timestamp>,
+    /// How often its condition was seen.
+    pub times: u64,
+}
+
+/// What became of an alert; only openings and resolutions are sent out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// It opened.
+    Opened(Alert),
+    /// It resolved.
+    Resolved(Alert),
+}
+
+impl Turn {
+    /// The alert as it is now.
+    #[must_use]
+    pub fn alert(&self) -> &Alert {
+        match self {
+            Turn::Opened(alert) | Turn::Resolved(alert) => alert,
+        }
+    }
+}
+
+/// Open and past alerts.
+#[derive(Debug, Clone, Default)]
+pub struct AlertBook {
+    /// Oldest first.
+    alerts: VecDeque<Alert>,
+    last_id: u64,
+}
+
+impl AlertBook {
+    /// A book that remembers `alerts`, oldest first.
+    #[must_use]
+    pub fn restored(alerts: Vec<Alert>) -> AlertBook {
+        let last_id = alerts.iter().map(|alert| alert.id).max().unwrap_or(0);
+        let mut book = AlertBook { alerts: alerts.into(), last_id };
+        book.trim();
+        book
+    }
+
+    /// All alerts: open ones first, then the newest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<&Alert> {
+        let mut all: Vec<&Alert> = self.alerts.iter().collect();
+        all.sort_by_key(|alert| {
+            (alert.state == AlertState::Resolved, std::cmp::Reverse((alert.updated_at, alert.id)))
+        });
+        all
+    }
+
+    /// The open alerts, oldest first.
+    pub fn open(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.iter().filter(|alert| alert.state == AlertState::Open)
+    }
+
+    /// Compares the open alerts with the conditions that hold now.
+    pub fn update(&mut self, conditions: &[Condition], now: Timestamp) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for alert in self.alerts.iter_mut().filter(|alert| alert.state == AlertState::Open) {
+            alert.updated_at = now;
+            match conditions.iter().find(|condition| condition.rule == alert.rule) {
+                Some(condition) => {
+                    alert.title.clone_from(&condition.title);
+                    alert.detail.clone_from(&condition.detail);
+                    alert.value = condition.value;
+                    alert.threshold = condition.threshold;
+                    alert.times += 1;
+                }
+                None => {
+                    alert.state = AlertState::Resolved;
+                    alert.resolved_at = Some(now);
+                    turns.push(Turn::Resolved(alert.clone()));
+                }
+            }
+        }
+        for condition in conditions {
+            if !self.open().any(|alert| alert.rule == condition.rule) {
+                turns.push(Turn::Opened(self.raise(condition, now)));
+            }
+        }
+        self.trim();
+        turns
+    }
+
+    fn raise(&mut self, condition: &Condition, now: Timestamp) -> Alert {
+        self.last_id += 1;
+        let alert = Alert {
+            id: self.last_id,
+            rule: condition.rule,
+            priority: condition.rule.priority(),
+            state: AlertState::Open,
+            title: condition.title.clone(),
+            detail: condition.detail.clone(),
+            value: condition.value,
+            threshold: condition.threshold,
+            action: condition.action.to_owned(),
+            opened_at: now,
+            updated_at: now,
+            resolved_at: None,
+            times: 1,
+        };
+        self.alerts.push_back(alert.clone());
+        alert
+    }
+
+    /// Forgets the oldest resolved alerts.
+    fn trim(&mut self) {
+        while self.alerts.len() > HISTORY_MAX {
+            let Some(oldest) =
+                self.alerts.iter().position(|alert| alert.state == AlertState::Resolved)
+            else {
+                return;
+            };
+            self.alerts.remove(oldest);
+        }
+    }
+}
+
+/// The conditions that hold in `situation`, most urgent first.
+#[must_use]
+pub fn judge(situation: &Situation, thresholds: &Thresholds) -> Vec<Condition> {
+    let judged = Rule::ALL.iter().filter_map(|rule| match rule {
+        Rule::ProblematicTokens => problematic_tokens(situation, thresholds),
+        Rule::DuplicateSecrets => duplicate_secrets(situation, thresholds),
+        Rule::HealthDegraded => health_degraded(situation, thresholds),
+        Rule::BalanceInconsistency => balance_inconsistency(situation, thresholds),
+        Rule::OrphanedTokens => orphaned_tokens(situation, thresholds),
+        Rule::LongExecution => long_execution(situation, thresholds),
+        Rule::MigrationCompleted => migration_completed(situation),
+        Rule::HealthOptimal => None, // all others decide
+    });
+    let mut conditions: Vec<Condition> = judged.collect();
+    let is_quiet = conditions.iter().all(|condition| condition.rule.priority() == Priority::Low);
+    if is_quiet && situation.ledger.is_some() {
+        conditions.push(Condition {
+            rule: Rule::HealthOptimal,
+            title: "All is well".to_owned(),
+            detail: "no rule of high or medium priority holds".to_owned(),
+            value: None,
+            threshold: None,
+            action: "nothing to do",
+        });
+    }
+    conditions
+}
+
+fn over(rule: Rule, seen: u64, most: u64, title: String, action: &'static str) -> Option<Condition> {
+    (seen > most).then(|| Condition {
+        rule,
+        title,
+        detail: format!("{seen} seen, at most {most} expected"),
+        value: Some(seen),
+        threshold: Some(most),
+        action,
+    })
+}
+
+fn problematic_tokens(situation: &Situation, thresholds: &Thresholds) -> Option<Condition> {
+    let seen = situation.ledger?.problematic_tokens;
+    let title = format!("{seen} melted tokens are unspent");
+    let action = "remelt export, remelt analyze, then remelt preview the plan";
+    over(Rule::ProblematicTokens, seen, thresholds.problematic_tokens_max, title, action)
+}
+
+fn duplicate_secrets(situation: &Situation, thresholds: &Thresholds) -> Option<Condition> {
+    let figures = situation.ledger?;
+    let seen = figures.double_counted;
+    let title = format!("{seen} proof secrets are counted twice");
+    let action = "look at the findings double_counted and decide by hand: money is counted that is not there";
+    let mut condition =
+        over(Rule::DuplicateSecrets, seen, thresholds.double_counted_max, title, action)?;
+    condition.detail =
+        format!("{}; {} secrets stand in several proofs", condition.detail, figures.duplicate_secrets);
+    Some(condition)
+}
+
+fn health_degraded(situation: &Situation, thresholds: &Thresholds) -> Option<Condition> {
+    let mut faults = situation.system_faults.clone();
+    let mut value = None;
+    if let Some(figures) = situation.ledger.filter(|figures| figures.melted_tokens > 0) {
+        let right = figures.melted_tokens.saturating_sub(figures.problematic_tokens);
+        let permille = u128::from(right) * 1000 / u128::from(figures.melted_tokens);
+        if permille < u128::from(thresholds.health_score_min_permille) {
+            value = u64::try_from(permille).ok();
+            faults.push(format!(
+                "of every 1000 melted tokens {permille} are spent, at least {} expected",
+                thresholds.health_score_min_permille
+            ));
+        }
+    }
+    (!faults.is_empty()).then(|| Condition {
+        rule: Rule::HealthDegraded,
+        title: "The system's health is degraded".to_owned(),
+        detail: faults.join("; "),
+        value,
+        threshold: value.map(|_| thresholds.health_score_min_permille),
+        action: "see /admin/health for every measurement",
+    })
+}
+
+fn balance_inconsistency(situation: &Situation, thresholds: &Thresholds) -> Option<Condition> {
+    let seen = situation.ledger?.users_with_issues;
+    let title = format!("{seen} users' balances are wrong");
+    let action = "see /admin/health/balance-consistency for who and how much";
+    over(Rule::BalanceInconsistency, seen, thresholds.users_with_issues_max, title, action)
+}
+
+fn orphaned_tokens(situation: &Situation, thresholds: &Thresholds) -> Option<Condition> {
+    let seen = situation.ledger?.orphaned_tokens;
+    let title = format!("{seen} tokens have no wallet");
+    let action = "see the findings orphaned_tokens";
+    over(Rule::OrphanedTokens, seen, thresholds.orphaned_tokens_max, title, action)
+}
+
+fn long_execution(situation: &Situation, thresholds: &Thresholds) -> Option<Condition> {
+    let (what, took) = situation.execution.as_ref()?;
+    let (word, most) = if *took > thresholds.execution_error {
+        ("error", thresholds.execution_error)
+    } else if *took > thresholds.execution_warn {
+        ("warning", thresholds.execution_warn)
+    } else {
+        return None;
+    };
+    Some(Condition {
+        rule: Rule::LongExecution,
+        title: format!("{what} takes long ({word})"),
+        detail: format!("{} s, at most {} s expected", took.as_secs(), most.as_secs()),
+        value: Some(took.as_secs()),
+        threshold: Some(most.as_secs()),
+        action: "look at the server's load and at the network; raise the interval or the threshold",
+    })
+}
+
+fn migration_completed(situation: &Situation) -> Option<Condition> {
+    (situation.migration_state.as_deref() == Some("completed")).then(|| Condition {
+        rule: Rule::MigrationCompleted,
+        title: "The migration is completed".to_owned(),
+        detail: "migrationstates says completed".to_owned(),
+        value: None,
+        threshold: None,
+        action: "remelt verify the plan once more, and keep the run's journal",
+    })
+}
