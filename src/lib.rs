@@ -28,6 +28,7 @@ pub mod generate;
 pub mod journal;
 pub mod live;
 pub mod model;
+pub mod monitor;
 pub mod plan;
 pub mod progress;
 pub mod publish;

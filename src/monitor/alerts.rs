@@ -65,7 +65,7 @@ macro_rules! rules {
 rules! {
     /// Too many melted tokens are unspent.
     ProblematicTokens = "problematic_tokens", High;
-    /// Secrets are counted twice.
+    /// Proof secrets stand in several proofs, and not as benign copies.
     DuplicateSecrets = "duplicate_secrets", High;
     /// The health score is low, the database is gone, passes fail, indexes are missing, a secondary lags.
     HealthDegraded = "health_degraded", High;
@@ -101,10 +101,10 @@ pub struct LedgerFigures {
     pub problematic_tokens: u64,
     /// Melted tokens.
     pub melted_tokens: u64,
-    /// Secrets that are counted twice.
-    pub double_counted: u64,
-    /// Secrets found in more than one proof, of any class.
+    /// Secrets found in more than one proof, but for the class `benign_copy`.
     pub duplicate_secrets: u64,
+    /// Those of the class `benign_copy`: how the service stores a melt.
+    pub benign_copies: u64,
     /// Tokens without a wallet.
     pub orphaned_tokens: u64,
     /// Users whose balance is wrong.
@@ -333,13 +333,13 @@ fn problematic_tokens(situation: &Situation, thresholds: &Thresholds) -> Option<
 
 fn duplicate_secrets(situation: &Situation, thresholds: &Thresholds) -> Option<Condition> {
     let figures = situation.ledger?;
-    let seen = figures.double_counted;
-    let title = format!("{seen} proof secrets are counted twice");
-    let action = "look at the findings double_counted and decide by hand: money is counted that is not there";
+    let seen = figures.duplicate_secrets;
+    let title = format!("{seen} proof secrets stand in several proofs");
+    let action = "see the findings duplicate_secrets: money may be counted that is not there";
     let mut condition =
-        over(Rule::DuplicateSecrets, seen, thresholds.double_counted_max, title, action)?;
-    condition.detail =
-        format!("{}; {} secrets stand in several proofs", condition.detail, figures.duplicate_secrets);
+        over(Rule::DuplicateSecrets, seen, thresholds.duplicate_secrets_max, title, action)?;
+    let benign = figures.benign_copies;
+    condition.detail.push_str(&format!("; {benign} more are benign copies and do not count"));
     Some(condition)
 }
 

@@ -45,8 +45,8 @@ pub struct MonitorOptions {
 pub struct Thresholds {
     /// More problematic tokens than this.
     pub problematic_tokens_max: u64,
-    /// More secrets that are counted twice than this.
-    pub double_counted_max: u64,
+    /// More secrets in several proofs than this, benign copies not counted.
+    pub duplicate_secrets_max: u64,
     /// More orphaned tokens than this.
     pub orphaned_tokens_max: u64,
     /// More users with wrong balances than this.
@@ -66,7 +66,7 @@ impl Default for Thresholds {
     fn default() -> Thresholds {
         Thresholds {
             problematic_tokens_max: 10,
-            double_counted_max: 0,
+            duplicate_secrets_max: 0,
             orphaned_tokens_max: 0,
             users_with_issues_max: 0,
             health_score_min_permille: 900,

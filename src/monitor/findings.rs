@@ -1,0 +1,193 @@
+//! The findings of a pass: `findings.csv` kept open, with where each row begins.
+//!
+//! The rows stay on disk, in a file that has lost its name; in memory are thirteen bytes a row and
+//! eight more for each row of a user. Of more than [`FINDINGS_INDEXED_MAX`] rows the first ones are kept.
+
+use super::users::Users;
+use crate::model::{FindingCode, Severity};
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Rows that can be looked up.
+pub const FINDINGS_INDEXED_MAX: usize = 5_000_000;
+
+/// One row of `findings.csv`, with the same cells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FindingRow {
+    /// What was found.
+    pub code: String,
+    /// How much it matters.
+    pub severity: String,
+    /// The document.
+    pub token_id: String,
+    /// Its user.
+    pub npub: String,
+    /// Its mint.
+    pub mint_url: String,
+    /// The amount in question; an integer as text, or empty.
+    pub amount: String,
+    /// In words.
+    pub detail: String,
+}
+
+/// Which findings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FindingFilter<'a> {
+    /// Of this kind.
+    pub code: Option<FindingCode>,
+    /// Of kinds of this severity.
+    pub severity: Option<Severity>,
+    /// Of this user.
+    pub npub: Option<&'a str>,
+}
+
+/// A page of findings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FindingPage {
+    /// Findings that pass the filter.
+    pub total: u64,
+    /// Those of the page.
+    pub rows: Vec<FindingRow>,
+}
+
+/// All findings of a pass.
+#[derive(Debug)]
+pub struct Findings {
+    file: File,
+    /// Where each row begins, and the end of the last one.
+    starts: Vec<u64>,
+    codes: Vec<FindingCode>,
+    /// User and row, sorted.
+    by_user: Vec<(u32, u32)>,
+    /// Whether every row is here.
+    pub is_complete: bool,
+}
+
+impl Findings {
+    /// Reads `path` once, to know where everything is. Counts the findings of each of `users`.
+    pub(super) fn index(path: &Path, users: &mut Users) -> io::Result<Findings> {
+        let file = File::open(path)?;
+        let mut rows = csv::Reader::from_reader(BufReader::with_capacity(1 << 20, file.try_clone()?));
+        rows.byte_headers()?;
+        let mut found = Findings {
+            file,
+            starts: Vec::new(),
+            codes: Vec::new(),
+            by_user: Vec::new(),
+            is_complete: true,
+        };
+        let mut row = csv::ByteRecord::new();
+        loop {
+            let start = rows.position().byte();
+            if !rows.read_byte_record(&mut row)? {
+                found.starts.push(start);
+                break;
+            }
+            let (Some(code), Some(npub)) = (row.get(0).and_then(code_of), row.get(3)) else {
+                return Err(io::ErrorKind::InvalidData.into());
+            };
+            let user = users.count_finding(npub, code);
+            if found.codes.len() >= FINDINGS_INDEXED_MAX {
+                if found.is_complete {
+                    found.starts.push(start);
+                }
+                found.is_complete = false;
+                continue;
+            }
+            let number = u32::try_from(found.codes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+            found.starts.push(start);
+            found.codes.push(code);
+            found.by_user.extend(user.map(|user| (user, number)));
+        }
+        found.starts.truncate(found.codes.len() + 1);
+        found.by_user.sort_unstable();
+        Ok(found)
+    }
+
+    /// Findings `offset` to `offset + limit` of those that pass `filter`, in the order of the report.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn page(
+        &self,
+        filter: FindingFilter<'_>,
+        users: &Users,
+        offset: u64,
+        limit: usize,
+    ) -> io::Result<FindingPage> {
+        let wanted = |code: FindingCode| {
+            filter.code.is_none_or(|only| only == code)
+                && filter.severity.is_none_or(|only| only == code.severity())
+        };
+        let mut page = Page { offset, limit, total: 0, numbers: Vec::new() };
+        match filter.npub {
+            Some(npub) => {
+                let rows = users.position(npub).map_or(&[][..], |user| self.rows_of(user));
+                let rows = rows.iter().map(|(_, row)| *row);
+                rows.filter(|row| wanted(self.code(*row))).for_each(|row| page.add(row));
+            }
+            None => (0_u32..)
+                .zip(&self.codes)
+                .filter(|(_, code)| wanted(**code))
+                .for_each(|(row, _)| page.add(row)),
+        }
+        let rows = page.numbers.iter().map(|row| self.read(*row)).collect::<io::Result<_>>()?;
+        Ok(FindingPage { total: page.total, rows })
+    }
+
+    fn code(&self, row: u32) -> FindingCode {
+        self.codes[row as usize]
+    }
+
+    fn rows_of(&self, user: u32) -> &[(u32, u32)] {
+        let from = self.by_user.partition_point(|(of, _)| *of < user);
+        let to = self.by_user.partition_point(|(of, _)| *of <= user);
+        &self.by_user[from..to]
+    }
+
+    fn read(&self, row: u32) -> io::Result<FindingRow> {
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        let [start, end] = self.starts[row as usize..][..2] else { return Err(invalid()) };
+        let mut bytes = vec![0; usize::try_from(end - start).map_err(|_| invalid())?];
+        self.file.read_exact_at(&mut bytes, start)?;
+        let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(&*bytes);
+        let mut cells = csv::StringRecord::new();
+        if !rows.read_record(&mut cells)? {
+            return Err(invalid());
+        }
+        let cell = |at: usize| cells.get(at).unwrap_or_default().to_owned();
+        Ok(FindingRow {
+            code: cell(0),
+            severity: cell(1),
+            token_id: cell(2),
+            npub: cell(3),
+            mint_url: cell(4),
+            amount: cell(5),
+            detail: cell(6),
+        })
+    }
+}
+
+fn code_of(cell: &[u8]) -> Option<FindingCode> {
+    FindingCode::from_code(std::str::from_utf8(cell).ok()?)
+}
+
+struct Page {
+    offset: u64,
+    limit: usize,
+    total: u64,
+    numbers: Vec<u32>,
+}
+
+impl Page {
+    fn add(&mut self, row: u32) {
+        if self.total >= self.offset && self.numbers.len() < self.limit {
+            self.numbers.push(row);
+        }
+        self.total += 1;
+    }
+}

@@ -1,0 +1,81 @@
+//! The directory of one pass: removed when the pass is over; that of a killed process, by the next pass.
+
+use crate::publish::{PublishError, at};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = "remelt-pass-";
+
+/// A private directory that is locked while its process lives.
+#[derive(Debug)]
+pub(super) struct ScratchDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl ScratchDirectory {
+    pub(super) fn create(parent: &Path) -> Result<ScratchDirectory, PublishError> {
+        remove_abandoned(parent);
+        loop {
+            let mut named = tempfile::Builder::new();
+            named.prefix(PREFIX).permissions(Permissions::from_mode(0o700));
+            let made = named.tempdir_in(parent).map_err(at("create a directory in", parent))?;
+            let lock = File::open(made.path()).map_err(at("open", made.path()))?;
+            lock.lock().map_err(at("lock", made.path()))?;
+            // Another process may have taken it for abandoned before the lock was had.
+            if made.path().exists() {
+                return Ok(ScratchDirectory { path: made.keep(), _lock: lock });
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for ScratchDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes this user's directories whose process has died. What can't be removed is left.
+fn remove_abandoned(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    let me = rustix::process::geteuid().as_raw();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir() && it.uid() == me);
+        if !is_ours {
+            continue;
+        }
+        if let Ok(lock) = File::open(&path)
+            && lock.try_lock().is_ok()
+        {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_pass_keeps_its_directory_and_a_dead_ones_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let dead = parent.path().join("remelt-pass-dead");
+        fs::create_dir_all(dead.join("snapshot")).unwrap();
+        fs::create_dir(parent.path().join("somebody-elses")).unwrap();
+        let first = ScratchDirectory::create(parent.path()).unwrap();
+        assert!(!dead.exists());
+        let second = ScratchDirectory::create(parent.path()).unwrap();
+        assert!(first.path().exists());
+        drop((first, second));
+        let left: Vec<_> = fs::read_dir(parent.path()).unwrap().flatten().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+}
