@@ -37,6 +37,17 @@ pub enum Unit {
     Documents,
 }
 
+impl Unit {
+    /// The word in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Unit::Bytes => "bytes",
+            Unit::Documents => "documents",
+        }
+    }
+}
+
 /// The step was told to stop before it was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted; nothing was published")]
@@ -51,6 +62,7 @@ impl Progress {
 
     /// Begins a step of `total` units (0 when not known).
     pub fn begin(&self, name: &'static str, total: u64, unit: Unit) {
+        tracing::info!(step = name, total, unit = unit.as_str(), "step begun");
         let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
         self.done.store(0, Ordering::Relaxed);
         *step = Step { name, total, unit, serial: step.serial + 1 };

@@ -2,7 +2,7 @@
 
 use super::failure::Refusal;
 use clap::builder::{PathBufValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
 use remelt::model::{FindingCode, Timestamp};
 use remelt::snapshot::input::InputOptions;
@@ -30,6 +30,21 @@ pub(crate) struct Global {
     /// No progress and no notes on standard error
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Say on standard error what is done; -vv also every batch
+    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// How log lines, notes and progress look on standard error
+    #[arg(long, value_name = "FORMAT", value_enum, global = true, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line, and nothing else on standard error
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

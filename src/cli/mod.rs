@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod failure;
 mod generate;
+mod logging;
 mod output;
 mod preview;
 mod progress;
@@ -36,6 +37,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return output::usage(&error, wants_json).into(),
     };
+    logging::start(&cli.global, logging::level_default(&cli.command));
     let output = Output::new(&cli.global);
     let result = match cli.command {
         Command::Rehearse(args) => rehearse::run(&args, &output),

@@ -2,14 +2,23 @@
 #![allow(clippy::print_stderr)] // progress goes to standard error
 
 use super::output::Output;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use remelt::progress::{Progress, Unit};
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 const REDRAW: Duration = Duration::from_millis(100);
+
+/// Where bars are drawn, so that other lines can be written above them.
+static BARS: LazyLock<MultiProgress> =
+    LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+
+/// Writes something to standard error that is no part of a bar.
+pub(crate) fn above_bar<T>(write: impl FnOnce() -> T) -> T {
+    BARS.suspend(write)
+}
 
 /// Runs `work` with counters that are drawn while it runs, and that Ctrl-C stops.
 pub(crate) fn watched<T>(output: Output, work: impl FnOnce(&Progress) -> T) -> T {
@@ -86,7 +95,7 @@ fn new_bar(name: &'static str, total: u64, unit: Unit) -> ProgressBar {
         0 => ProgressBar::new_spinner(),
         total => ProgressBar::new(total),
     };
-    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+    let bar = BARS.add(bar);
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
