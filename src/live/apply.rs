@@ -58,7 +58,7 @@ pub async fn apply(
     options.reached("lease taken");
     let result = tokio::select! {
         result = with_lease(plan, server, options, progress, &lease, fresh) => result,
-        lost = lease.keep() => Err(lost),
+        lost = lease.keep(progress) => Err(lost),
     };
     if !matches!(result, Err(RunError::LeaseLost)) {
         lease.release().await;

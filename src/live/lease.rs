@@ -15,6 +15,7 @@ use crate::server::{Server, error_code, failed};
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId};
 use mongodb::options::ReturnDocument;
+use serde::Serialize;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -184,18 +185,20 @@ impl<'a> Lease<'a> {
         doc! {"update": RUNS_COLLECTION, "updates": [{"q": fence, "u": {"$inc": {"n": number(1)}}}]}
     }
 
-    /// Renews the lease until it is lost, which is what it returns for.
-    pub(super) async fn keep(&self) -> RunError {
+    /// Renews the lease, telling how far the run is, until it is lost, which is what it returns for.
+    pub(super) async fn keep(&self, progress: &Progress) -> RunError {
         let beat = self.options.lease / BEATS;
         let mut last = Instant::now();
         let mine = doc! {"_id": lease_id(&self.collection), "holder": &self.holder};
-        let update = vec![doc! {"$set": {
-            "beatAt": "$$NOW",
-            "expiresAt": {"$add": ["$$NOW", millis(self.options.lease)]},
-        }}];
         loop {
             sleep(beat).await;
-            match runs(self.server).update_one(mine.clone(), update.clone()).await {
+            let (step, done) = progress.current();
+            let update = vec![doc! {"$set": {
+                "beatAt": "$$NOW",
+                "expiresAt": {"$add": ["$$NOW", millis(self.options.lease)]},
+                "progress": {"step": step.name, "done": number(done), "total": number(step.total)},
+            }}];
+            match runs(self.server).update_one(mine.clone(), update).await {
                 Ok(renewed) if renewed.matched_count == 1 => last = Instant::now(),
                 Ok(_) => return RunError::LeaseLost,
                 // The server may be electing a primary: a lease that nobody can take is not lost, and
@@ -210,17 +213,51 @@ impl<'a> Lease<'a> {
     pub(super) async fn release(self) {
         let mine = doc! {"_id": lease_id(&self.collection), "holder": &self.holder};
         let free = doc! {"$set": {"expiresAt": DateTime::MIN, "sessions": []},
-        "$unset": {"holder": 1, "run": 1}};
+        "$unset": {"holder": 1, "run": 1, "progress": 1}};
         let _ = runs(self.server).update_one(mine, free).await;
     }
 }
 
-/// Who holds the lease of `collection` now: the run, or `None` when it is free.
+/// The run that holds a lease now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) run_id: String,
+    /// What it said with its last sign of life.
+    pub(super) progress: Option<RunProgress>,
+}
+
+/// How far a run was when it last gave a sign of life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunProgress {
+    /// What is being done.
+    pub step: String,
+    /// Documents done of it.
+    pub done: u64,
+    /// Documents to do, or 0 when not known.
+    pub total: u64,
+}
+
+impl RunProgress {
+    fn read(lease: &Document) -> Option<RunProgress> {
+        let progress = lease.get_document("progress").ok()?;
+        let count = |name| progress.get_i64(name).ok().and_then(|n| u64::try_from(n).ok());
+        Some(RunProgress {
+            step: progress.get_str("step").ok()?.to_owned(),
+            done: count("done")?,
+            total: count("total")?,
+        })
+    }
+}
+
+/// Who holds the lease of `collection` now; `None` when it is free.
 pub(super) async fn holder_of(
     server: &Server,
     collection: &str,
-) -> mongodb::error::Result<Option<String>> {
+) -> mongodb::error::Result<Option<Holder>> {
     let filter = doc! {"_id": lease_id(collection), "$expr": {"$gt": ["$expiresAt", "$$NOW"]}};
     let held = runs(server).find_one(filter).await?;
-    Ok(held.map(|held| held.get_str("run").unwrap_or("unknown").to_owned()))
+    Ok(held.map(|held| Holder {
+        run_id: held.get_str("run").unwrap_or("unknown").to_owned(),
+        progress: RunProgress::read(&held),
+    }))
 }

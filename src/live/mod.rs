@@ -29,11 +29,14 @@ pub use crate::journal::{ApplyReport, ManifestReport, RollbackReport};
 pub use crate::verify::VerifyReport;
 pub use apply::apply;
 pub use error::{ExitClass, RunError};
-pub use lease::LEASE_DEFAULT;
+pub use lease::{LEASE_DEFAULT, RunProgress};
 pub use migration_state::MIGRATION_NAME;
 pub use options::{PAUSE_FILE, RunOptions, StepHook, WORKERS_DEFAULT, WORKERS_MAX};
 pub use rollback::{RollbackOf, rollback};
-pub use status::{HealthReport, MigrationReport, Recommendation, RunReport, StatusReport, status};
+pub use status::{
+    HealthReport, MigrationReport, Recommendation, RunReport, StatusReport, migration_and_runs,
+    recommend, status,
+};
 pub use store::{JOURNAL_COLLECTION, RUNS_COLLECTION};
 pub use validate::{Check, CheckResult, ValidateReport, validate};
 pub use verify::verify;

@@ -63,7 +63,7 @@ pub async fn rollback(
     options.reached("lease taken");
     let result = tokio::select! {
         result = with_lease(of, server, options, progress, &lease) => result,
-        lost = lease.keep() => Err(lost),
+        lost = lease.keep(progress) => Err(lost),
     };
     if !matches!(result, Err(RunError::LeaseLost)) {
         lease.release().await;

@@ -1,6 +1,6 @@
 //! What the database says: the migration's state, the runs, the health, what to do.
 
-use super::lease::holder_of;
+use super::lease::{Holder, RunProgress, holder_of};
 use super::migration_state;
 use super::options::RunOptions;
 use super::patience::patiently;
@@ -75,6 +75,8 @@ pub struct RunReport {
     pub restored: Option<u64>,
     /// Why it stopped.
     pub error: Option<String>,
+    /// How far it is, while a process works on it.
+    pub progress: Option<RunProgress>,
 }
 
 /// The tokens' health.
@@ -151,18 +153,31 @@ pub(super) async fn count_tokens(
     })
 }
 
+/// The migration's state (`not_started` without a record) and the runs, newest first: what of [`status`]
+/// does not need the tokens.
+///
+/// # Errors
+/// [`ServerError`].
+pub async fn migration_and_runs(
+    server: &Server,
+    options: &RunOptions,
+) -> Result<(String, Vec<RunReport>), ServerError> {
+    let stored = migration_state::read(server, options).await?;
+    let active = patiently(options.retry, || holder_of(server, TOKENS));
+    let active = active.await.map_err(failed("read the lease", "find on remelt_runs"))?;
+    let documents = read_run_documents(server, options.retry).await?;
+    let runs = documents.iter().map(|run| run_report(run, active.as_ref())).collect();
+    let state = stored.map_or_else(|| "not_started".to_owned(), |stored| stored.status);
+    Ok((state, runs))
+}
+
 /// Reads the state of everything. Writes nothing.
 ///
 /// # Errors
 /// [`ServerError`].
 pub async fn status(server: &Server, options: &RunOptions) -> Result<StatusReport, ServerError> {
     let counts = count_tokens(server, TOKENS, options.retry).await?;
-    let stored = migration_state::read(server, options).await?;
-    let active = patiently(options.retry, || holder_of(server, TOKENS));
-    let active = active.await.map_err(failed("read the lease", "find on remelt_runs"))?;
-    let documents = read_run_documents(server, options.retry).await?;
-    let runs: Vec<RunReport> = documents.iter().map(|run| run_report(run, &active)).collect();
-    let state = stored.map_or_else(|| "not_started".to_owned(), |stored| stored.status);
+    let (state, runs) = migration_and_runs(server, options).await?;
     let migration = MigrationReport {
         is_completed: state == "completed",
         migration_needed: counts.problematic > 0,
@@ -189,13 +204,15 @@ fn health_score(counts: TokenCounts) -> f64 {
     (counts.melted - counts.problematic) as f64 / counts.melted as f64
 }
 
-fn run_report(run: &Document, active: &Option<String>) -> RunReport {
+fn run_report(run: &Document, active: Option<&Holder>) -> RunReport {
     let count = |name| run.get_i64(name).ok().and_then(|n| u64::try_from(n).ok());
     let text = |name| run.get_str(name).ok().map(str::to_owned);
     let time = |name| run.get_datetime(name).ok().map(|at| Timestamp(at.timestamp_millis()));
     let run_id = text("_id").unwrap_or_default();
+    let active = active.filter(|holder| holder.run_id == run_id);
     RunReport {
-        is_active: active.as_ref() == Some(&run_id),
+        is_active: active.is_some(),
+        progress: active.and_then(|holder| holder.progress.clone()),
         run_id,
         plan_sha256: text("planSha256"),
         state: text("state").unwrap_or_default(),
@@ -210,7 +227,9 @@ fn run_report(run: &Document, active: &Option<String>) -> RunReport {
     }
 }
 
-fn recommend(migration: &MigrationReport, runs: &[RunReport]) -> Vec<Recommendation> {
+/// What to do about `migration` and `runs`, most urgent first.
+#[must_use]
+pub fn recommend(migration: &MigrationReport, runs: &[RunReport]) -> Vec<Recommendation> {
     let mut found = Vec::new();
     let is = |run: &RunReport, state: RunState| run.state == state.as_str();
     for run in runs.iter().filter(|run| !run.is_active) {

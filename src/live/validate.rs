@@ -268,8 +268,9 @@ async fn lease(server: &Server) -> Check {
     let holder = holder_of(server, TOKENS).await;
     match holder.map_err(failed("read the lease", "find on remelt_runs")) {
         Ok(None) => Check::pass("lease", "no run is active"),
-        Ok(Some(run_id)) => {
-            let detail = format!("run {run_id} is active, or its process died a moment ago");
+        Ok(Some(holder)) => {
+            let detail =
+                format!("run {} is active, or its process died a moment ago", holder.run_id);
             Check::fail("lease", detail, "wait for it to end")
         }
         Err(error) => Check::fail("lease", error.to_string(), "grant find on remelt_runs"),

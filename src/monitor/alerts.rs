@@ -222,12 +222,15 @@ impl AlertBook {
         self.alerts.iter().filter(|alert| alert.state == AlertState::Open)
     }
 
-    /// Compares the open alerts with the conditions that hold now.
-    pub fn update(&mut self, conditions: &[Condition], now: Timestamp) -> Vec<Turn> {
+    /// Compares the open alerts with what holds now. An alert whose rule can't be judged stays as it is.
+    pub fn update(&mut self, judgement: &Judgement, now: Timestamp) -> Vec<Turn> {
         let mut turns = Vec::new();
-        for alert in self.alerts.iter_mut().filter(|alert| alert.state == AlertState::Open) {
+        let Judgement { holds, unknown } = judgement;
+        let judged =
+            |alert: &&mut Alert| alert.state == AlertState::Open && !unknown.contains(&alert.rule);
+        for alert in self.alerts.iter_mut().filter(judged) {
             alert.updated_at = now;
-            match conditions.iter().find(|condition| condition.rule == alert.rule) {
+            match holds.iter().find(|condition| condition.rule == alert.rule) {
                 Some(condition) => {
                     alert.title.clone_from(&condition.title);
                     alert.detail.clone_from(&condition.detail);
@@ -242,7 +245,7 @@ impl AlertBook {
                 }
             }
         }
-        for condition in conditions {
+        for condition in holds {
             if !self.open().any(|alert| alert.rule == condition.rule) {
                 turns.push(Turn::Opened(self.raise(condition, now)));
             }
@@ -285,9 +288,34 @@ impl AlertBook {
     }
 }
 
-/// The conditions that hold in `situation`, most urgent first.
+/// What the rules make of a situation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// The conditions that hold, most urgent first.
+    pub holds: Vec<Condition>,
+    /// Rules that can't be judged yet.
+    pub unknown: Vec<Rule>,
+}
+
+/// Judges `situation`.
 #[must_use]
-pub fn judge(situation: &Situation, thresholds: &Thresholds) -> Vec<Condition> {
+pub fn judge(situation: &Situation, thresholds: &Thresholds) -> Judgement {
+    let mut unknown = Vec::new();
+    if situation.ledger.is_none() {
+        unknown.extend([
+            Rule::ProblematicTokens,
+            Rule::DuplicateSecrets,
+            Rule::BalanceInconsistency,
+        ]);
+        unknown.extend([Rule::OrphanedTokens, Rule::HealthOptimal]);
+    }
+    if situation.migration_state.is_none() {
+        unknown.push(Rule::MigrationCompleted);
+    }
+    Judgement { holds: conditions(situation, thresholds), unknown }
+}
+
+fn conditions(situation: &Situation, thresholds: &Thresholds) -> Vec<Condition> {
     let judged = Rule::ALL.iter().filter_map(|rule| match rule {
         Rule::ProblematicTokens => problematic_tokens(situation, thresholds),
         Rule::DuplicateSecrets => duplicate_secrets(situation, thresholds),
@@ -313,7 +341,13 @@ pub fn judge(situation: &Situation, thresholds: &Thresholds) -> Vec<Condition> {
     conditions
 }
 
-fn over(rule: Rule, seen: u64, most: u64, title: String, action: &'static str) -> Option<Condition> {
+fn over(
+    rule: Rule,
+    seen: u64,
+    most: u64,
+    title: String,
+    action: &'static str,
+) -> Option<Condition> {
     (seen > most).then(|| Condition {
         rule,
         title,
@@ -339,7 +373,7 @@ fn duplicate_secrets(situation: &Situation, thresholds: &Thresholds) -> Option<C
     let mut condition =
         over(Rule::DuplicateSecrets, seen, thresholds.duplicate_secrets_max, title, action)?;
     let benign = figures.benign_copies;
-    condition.detail.push_str(&format!("; {benign} more are benign copies and do not count"));
+    condition.detail += &format!("; {benign} more are benign copies and do not count");
     Some(condition)
 }
 
@@ -409,4 +443,102 @@ fn migration_completed(situation: &Situation) -> Option<Condition> {
         threshold: None,
         action: "remelt verify the plan once more, and keep the run's journal",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quiet() -> Situation {
+        Situation {
+            ledger: Some(LedgerFigures { melted_tokens: 100, ..LedgerFigures::default() }),
+            migration_state: Some("not_started".to_owned()),
+            ..Situation::default()
+        }
+    }
+
+    fn with(change: impl FnOnce(&mut LedgerFigures)) -> Situation {
+        let mut figures = quiet().ledger.unwrap();
+        change(&mut figures);
+        Situation { ledger: Some(figures), ..quiet() }
+    }
+
+    fn rules(situation: &Situation) -> Vec<Rule> {
+        let judgement = judge(situation, &Thresholds::default());
+        judgement.holds.iter().map(|condition| condition.rule).collect()
+    }
+
+    #[test]
+    fn the_seeds_rules_hold_at_the_seeds_thresholds() {
+        assert_eq!(rules(&quiet()), [Rule::HealthOptimal]);
+        assert_eq!(rules(&with(|it| it.problematic_tokens = 10)), [Rule::HealthOptimal]);
+        assert_eq!(rules(&with(|it| it.duplicate_secrets = 1)), [Rule::DuplicateSecrets]);
+        assert_eq!(rules(&with(|it| it.benign_copies = 99)), [Rule::HealthOptimal]);
+        assert_eq!(rules(&with(|it| it.users_with_issues = 1)), [Rule::BalanceInconsistency]);
+        assert_eq!(rules(&with(|it| it.orphaned_tokens = 1)), [Rule::OrphanedTokens]);
+        let eleven = with(|it| it.problematic_tokens = 11);
+        assert_eq!(rules(&eleven), [Rule::ProblematicTokens, Rule::HealthDegraded]);
+        let gone = Situation { system_faults: vec!["gone".into()], ..quiet() };
+        assert_eq!(rules(&gone), [Rule::HealthDegraded]);
+        let done = Situation { migration_state: Some("completed".into()), ..quiet() };
+        assert_eq!(rules(&done), [Rule::MigrationCompleted, Rule::HealthOptimal]);
+    }
+
+    #[test]
+    fn work_is_long_after_thirty_seconds_and_wrong_after_five_minutes() {
+        let after = |seconds| {
+            let execution = Some(("A pass".to_owned(), Duration::from_secs(seconds)));
+            let situation = Situation { execution, ..quiet() };
+            let holds = judge(&situation, &Thresholds::default()).holds;
+            holds.into_iter().find(|it| it.rule == Rule::LongExecution).map(|it| it.title)
+        };
+        assert_eq!(after(30), None);
+        assert_eq!(after(31).as_deref(), Some("A pass takes long (warning)"));
+        assert_eq!(after(301).as_deref(), Some("A pass takes long (error)"));
+    }
+
+    #[test]
+    fn an_alert_opens_once_is_updated_and_resolves() {
+        let mut book = AlertBook::default();
+        let bad = |seen| judge(&with(|it| it.orphaned_tokens = seen), &Thresholds::default());
+        let opened = book.update(&bad(2), Timestamp(1));
+        assert!(matches!(&*opened, [Turn::Opened(alert)] if alert.rule == Rule::OrphanedTokens));
+        assert_eq!(book.update(&bad(3), Timestamp(2)), []);
+        let open: Vec<&Alert> = book.open().collect();
+        assert_eq!((open[0].value, open[0].times, open[0].opened_at), (Some(3), 2, Timestamp(1)));
+        let turns = book.update(&judge(&quiet(), &Thresholds::default()), Timestamp(3));
+        assert!(matches!(&*turns, [Turn::Resolved(old), Turn::Opened(new)]
+            if old.resolved_at == Some(Timestamp(3)) && new.rule == Rule::HealthOptimal));
+        assert_eq!(book.all().len(), 2, "the history is kept");
+    }
+
+    #[test]
+    fn what_cannot_be_judged_yet_resolves_nothing() {
+        let mut book = AlertBook::default();
+        book.update(
+            &judge(&with(|it| it.orphaned_tokens = 1), &Thresholds::default()),
+            Timestamp(1),
+        );
+        let mut book = AlertBook::restored(book.all().into_iter().cloned().collect());
+        let nothing = judge(&Situation::default(), &Thresholds::default());
+        assert_eq!(book.update(&nothing, Timestamp(2)), []);
+        assert_eq!(book.open().count(), 1);
+        let reopened = judge(&with(|it| it.orphaned_tokens = 1), &Thresholds::default());
+        assert_eq!(book.update(&reopened, Timestamp(3)), [], "it is open already");
+    }
+
+    #[test]
+    fn the_history_is_bounded_and_open_alerts_stay() {
+        let mut book = AlertBook::default();
+        let lasting = with(|it| it.orphaned_tokens = 1);
+        book.update(&judge(&lasting, &Thresholds::default()), Timestamp(0));
+        for at in 0..i64::try_from(HISTORY_MAX).unwrap() {
+            let faults = if at % 2 == 0 { vec!["gone".to_owned()] } else { Vec::new() };
+            let situation = Situation { system_faults: faults, ..lasting.clone() };
+            book.update(&judge(&situation, &Thresholds::default()), Timestamp(at));
+            book.update(&judge(&lasting, &Thresholds::default()), Timestamp(at));
+        }
+        assert!(book.all().len() <= HISTORY_MAX);
+        assert!(book.open().any(|alert| alert.id == 1));
+    }
 }

@@ -71,7 +71,8 @@ impl Findings {
     /// Reads `path` once, to know where everything is. Counts the findings of each of `users`.
     pub(super) fn index(path: &Path, users: &mut Users) -> io::Result<Findings> {
         let file = File::open(path)?;
-        let mut rows = csv::Reader::from_reader(BufReader::with_capacity(1 << 20, file.try_clone()?));
+        let mut rows =
+            csv::Reader::from_reader(BufReader::with_capacity(1 << 20, file.try_clone()?));
         rows.byte_headers()?;
         let mut found = Findings {
             file,
@@ -98,7 +99,8 @@ impl Findings {
                 found.is_complete = false;
                 continue;
             }
-            let number = u32::try_from(found.codes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+            let number =
+                u32::try_from(found.codes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
             found.starts.push(start);
             found.codes.push(code);
             found.by_user.extend(user.map(|user| (user, number)));

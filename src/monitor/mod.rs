@@ -7,13 +7,30 @@
 //! the identifiers that the reports show.
 
 pub mod alerts;
+mod board;
+mod delivery;
 mod findings;
+mod health;
+mod history;
+mod movement;
 mod options;
 mod pass;
 mod scratch;
+mod system;
 mod users;
+mod watch;
 
+pub use board::{Board, Change, PassState, RecentError, RunsView, TREND_POINTS_MAX, TrendPoint};
+pub use delivery::{Notice, SIGNATURE_HEADER};
 pub use findings::{FINDINGS_INDEXED_MAX, FindingFilter, FindingPage, FindingRow, Findings};
+pub use health::{HealthStatus, health_status, system_faults};
+pub use history::{History, Remembered};
+pub use movement::Movement;
 pub use options::{INTERVAL_DEFAULT, INTERVAL_MIN, MonitorOptions, Thresholds, Webhook};
 pub use pass::{DayImpact, Pass, PassError};
+pub use system::{
+    CollectionHealth, ConnectionHealth, DatabaseSize, IndexUse, Member, MissingIndex, Replication,
+    SystemHealth,
+};
 pub use users::{BALANCE_ISSUES, BalanceSums, MintBalance, User, Users};
+pub use watch::{check_once, monitor};

@@ -120,13 +120,12 @@ pub(super) async fn run(
     let began_at = (options.now)();
     let scratch = ScratchDirectory::create(&options.scratch)?;
     let snapshot = scratch.path().join("snapshot");
-    let exported =
-        export(server, &snapshot, &export_options(server, options), progress, &|| began.elapsed());
-    let cluster_time = exported.await?.snapshot.cluster_time;
+    let (how, elapsed) = (export_options(server, options), || began.elapsed());
+    let exported = export(server, &snapshot, &how, progress, &elapsed).await?;
+    let cluster_time = exported.snapshot.cluster_time;
     let (options, progress) = (options.clone(), Arc::clone(progress));
-    let analysed = tokio::task::spawn_blocking(move || {
-        analyse(scratch.path(), &options, &progress, began)
-    });
+    let analysed =
+        tokio::task::spawn_blocking(move || analyse(scratch.path(), &options, &progress, began));
     let mut pass = analysed.await.map_err(|_| PassError::Died)??;
     pass.number = number;
     pass.began_at = began_at;
