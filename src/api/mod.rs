@@ -5,11 +5,24 @@
 //! database, but for `POST /admin/migration/validate`, which measures the prerequisites. Nothing here
 //! can change data.
 
+mod answer;
+mod answers;
+mod client;
+mod estimate;
+mod guard;
+mod limits;
+mod metrics;
 mod options;
+mod outer;
 mod pages;
+mod query;
+mod refusal;
+mod router;
 mod serve;
+mod state;
 mod tls;
 mod token;
+mod validation;
 
 pub use options::ApiOptions;
 pub use serve::{ServeError, serve};

@@ -1,6 +1,7 @@
 //! The two pages: the dashboard and the readable page of the API. A stand-in until the real ones are merged.
 
-const PAGE: &str = "<!doctype html><html lang=\"en\"><title>remelt</title><p>See /openapi.json.</html>";
+const PAGE: &str =
+    "<!doctype html><html lang=\"en\"><title>remelt</title><p>See /openapi.json.</html>";
 
 /// The dashboard, `/`.
 pub(super) fn dashboard() -> &'static str {

@@ -1,8 +1,10 @@
 //! Listening: where it is allowed, how many connections, and an end in good order.
 
+use super::limits::FORGET_EVERY;
 use super::options::ApiOptions;
+use super::router::router;
+use super::state::Api;
 use crate::monitor::{Board, MonitorOptions};
-use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -60,16 +62,13 @@ pub async fn serve(
     if !listen.ip().is_loopback() && options.tls.is_none() && !options.behind_proxy {
         return Err(ServeError::Unprotected(listen));
     }
-    let failed = |error: io::Error| ServeError::Listen {
-        listen,
-        reason: crate::publish::io_reason(&error),
-    };
+    let failed =
+        |error: io::Error| ServeError::Listen { listen, reason: crate::publish::io_reason(&error) };
     let listener = TcpListener::bind(listen).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let _ = (board, monitor_options);
     let tls = options.tls.clone();
-    let router = Router::new();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let api = Arc::new(Api::new(board, monitor_options, options, stop.clone()));
+    let service = router(&api).into_make_service_with_connect_info::<SocketAddr>();
     let handle = Handle::new();
     let mut server = axum_server::from_tcp(listener).map_err(failed)?.handle(handle.clone());
     server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
@@ -77,7 +76,12 @@ pub async fn serve(
     let bounded = |acceptor| Bounded { acceptor, handle: handle.clone() };
     let served = async {
         match tls {
-            None => server.map(|plain| Bounded { acceptor: plain, handle: handle.clone() }).serve(service).await,
+            None => {
+                server
+                    .map(|plain| Bounded { acceptor: plain, handle: handle.clone() })
+                    .serve(service)
+                    .await
+            }
             Some(tls) => {
                 let config = RustlsConfig::from_config(tls.config);
                 let acceptor = bounded(RustlsAcceptor::new(config));
@@ -91,9 +95,16 @@ pub async fn serve(
         handle.graceful_shutdown(Some(GRACE));
         std::future::pending::<()>().await;
     };
+    let forgetting = async {
+        loop {
+            tokio::time::sleep(FORGET_EVERY).await;
+            api.limits.forget_quiet();
+        }
+    };
     let served = tokio::select! {
         served = served => served,
         () = ending => Ok(()),
+        () = forgetting => Ok(()),
     };
     served.map_err(|error| ServeError::Broken { reason: crate::publish::io_reason(&error) })
 }
