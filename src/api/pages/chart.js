@@ -30,12 +30,19 @@ function timeTicks(from, to, count) {
   return ticks.map((at) => ({ at, label: (step >= DAY ? shortDay : shortTime).format(at) }));
 }
 
+const CHART_PX_MIN = 120;
+
+/** On a phone a chart is not taller than it is wide. */
+function heightFor(width, height) {
+  return Math.min(height, Math.max(180, Math.round(width * 0.6)));
+}
+
 /** Draws anew whenever the place it has changes. */
 function redrawn(host, drawInto) {
   let width = 0;
   new ResizeObserver(() => {
     const room = Math.floor(host.clientWidth);
-    if (room === width || room === 0) return;
+    if (room === width || room < CHART_PX_MIN) return;
     width = room;
     drawInto(room);
   }).observe(host);
@@ -75,8 +82,9 @@ function walkable(host, count, nearest, show) {
 }
 
 /** A line over time from zero. `points`: `[{at: ms, value}]`; `tell(index)` is written into `readout`. */
-function lineChart({ host, readout, points, tell, height = 200 }) {
+function lineChart({ host, readout, points, tell, height: heightMax }) {
   redrawn(host, (width) => {
+    const height = heightFor(width, heightMax);
     const max = Math.max(1, ...points.map((point) => point.value));
     const { box, y, lines } = frame(width, height, max);
     const from = points[0].at;
@@ -125,8 +133,9 @@ function unbroken(points) {
 }
 
 /** Columns side by side. `columns`: `[{label, value}]`. */
-function columnChart({ host, readout, columns, tell, height = 200 }) {
+function columnChart({ host, readout, columns, tell, height: heightMax }) {
   redrawn(host, (width) => {
+    const height = heightFor(width, heightMax);
     const { box, y, lines } = frame(width, height, Math.max(1, ...columns.map((column) => column.value)));
     const pitch = (box.right - box.left) / columns.length;
     const gap = pitch > 6 ? Math.min(6, pitch / 4) : 0.5;

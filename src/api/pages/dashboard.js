@@ -32,6 +32,7 @@ function signIn() {
   for (const id of ["dashboard", "pulse", "forget"]) byId(id).hidden = false;
   follow(stay.signal);
   tick();
+  route();
 }
 
 /** Forgets the token and everything that was shown with it. */
@@ -53,6 +54,8 @@ async function follow(signal) {
   for (let failures = 0; !signal.aborted; failures += 1) {
     let wait = RETRY_SECONDS[Math.min(failures, RETRY_SECONDS.length - 1)];
     try {
+      // One question first: if the answer is no, the others need not be asked, and a wrong token is shown once.
+      await ask(SOURCES.status(), { signal });
       await refresh(Object.keys(SOURCES), signal);
       showLink("polling");
       if (document.hidden) {
@@ -156,6 +159,7 @@ function show(before) {
   }
   if (changed("status")) {
     drawRuns(status);
+    drawAdvice(status);
     followRun(status.runs.find((run) => run.isActive));
   }
   if (trend && changed("trend")) drawTrend(trend);
@@ -207,6 +211,7 @@ function showProblem(problem, waitSeconds) {
   const next = `Trying again in ${span(waitSeconds)}.`;
   if (problem.kind === "busy") {
     showLink("waiting");
+    if (!state.sources.status) drawNoAnswer("remelt asks for patience.", plain(problem.message));
     showNotices([make("p", {}, make("strong", {}, "Too many questions at once. "), plain(problem.message), ` ${next}`), again]);
     return;
   }
@@ -214,11 +219,7 @@ function showProblem(problem, waitSeconds) {
   lostSince ??= Date.now();
   const age = state.sources.status ? [" What you see is of ", moment(state.sources.status.asOf), "."] : "";
   showNotices([make("p", {}, make("strong", {}, problem.kind === "gone" ? "The connection to remelt is lost" : "remelt does not answer as it should"), ` since ${clockTime.format(lostSince)}. `, problem.kind === "gone" ? "" : `${plain(problem.message)} `, next, age), again]);
-  if (!state.sources.status) {
-    const card = byId("verdict");
-    card.className = "card verdict bad alone";
-    fill(card, make("div", {}, badge("No answer", "bad"), make("h1", { id: "verdict-title" }, "remelt does not answer."), make("ul", {}, make("li", {}, "Check that remelt serve runs, and that you are in its network."))));
-  }
+  if (!state.sources.status) drawNoAnswer("remelt does not answer.", "Check that remelt serve runs, and that you are in its network.");
 }
 
 function reloadUsers() {
@@ -309,12 +310,5 @@ startUsersFilter(reloadUsers);
 byId("forget").addEventListener("click", () => signOut());
 addEventListener("online", () => wakeUp());
 document.addEventListener("visibilitychange", () => document.hidden || wakeUp());
-if (recall(TOKEN)) {
-  signIn();
-  route();
-} else {
-  askForToken(() => {
-    signIn();
-    route();
-  });
-}
+if (recall(TOKEN)) signIn();
+else askForToken(signIn);

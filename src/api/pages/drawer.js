@@ -101,7 +101,7 @@ function drawCode(code, { total, findings, limit, offset }) {
 
 function drawUser({ npub, mints, totals, issues, findings, findingsTotal }) {
   byId("drawer-title").textContent = "User";
-  fill(byId("drawer-lead"), make("div", { class: "command" }, make("pre", {}, make("bdi", {}, plain(npub))), copyButton(plain(npub), "the user's key")));
+  fill(byId("drawer-lead"), make("div", { class: "command wraps" }, make("pre", {}, make("bdi", {}, plain(npub))), copyButton(plain(npub), "the user's key")));
   const sum = (name, value) => make("div", {}, make("dt", {}, name), make("dd", {}, value));
   const counted = Object.entries(issues ?? {}).filter(([, count]) => near(count) > 0);
   fill(byId("drawer-body"),

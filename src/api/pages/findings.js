@@ -2,7 +2,7 @@
 
 const FINDINGS = {
   inconsistent_status: ["Melted, yet unspent", "Paid out over Lightning, but still counted in the balance.", "remelt repairs these: export, analyze, apply."],
-  duplicate_secrets: ["Same secret more than once", "One proof secret stands in more than one proof. Copies that are all spent are harmless.", "Look at the classes: only double-counted and cross-user copies need a person."],
+  duplicate_secrets: ["Repeated secret", "One proof secret stands in more than one proof. Copies that are all spent are harmless.", "Look at the classes: only double-counted and cross-user copies need a person."],
   orphaned_tokens: ["No wallet", "The token names no wallet, or one that does not exist.", "Find out which wallet it belonged to; nothing is changed by itself."],
   invalid_amounts: ["Amount is no amount", "The total is negative, absent, or not a whole number; it counts as nothing unless negative.", "Compare with the proofs' own amounts."],
   missing_metadata: ["No source noted", "The token does not say where it came from.", "Harmless for balances."],
@@ -50,6 +50,18 @@ function quoted(text, ends = null) {
   return make("bdi", { class: "break", title: ends ? plain(text) : null }, ends ? shortened(text, ends) : plain(text));
 }
 
+/** How many findings of a code want a person: copies of a secret that are all spent are how every melt was stored. */
+function weighty(issue) {
+  return near(issue.count) - near(issue.classes?.benign_copy);
+}
+
+/** What else of high severity there is, beside what the repair fixes: `[[code, count]]`. */
+function seriousFindings(integrity) {
+  return Object.entries(integrity?.issues ?? {})
+    .filter(([code, issue]) => code !== "inconsistent_status" && issue.severity === "high" && weighty(issue) > 0)
+    .map(([code, issue]) => [code, weighty(issue)]);
+}
+
 /** The cards of `/admin/health/token-integrity`. */
 function drawFindings(integrity) {
   const all = Object.entries(integrity.issues).map(([code, issue]) => ({ code, ...issue }));
@@ -62,7 +74,7 @@ function drawFindings(integrity) {
   fill(byId("findings-body"),
     found.length === 0 && make("p", { class: "nothing" }, "No check found anything."),
     found.length > 0 && make("ul", { class: "cards" }, found.map(findingCard)),
-    found.length > 0 && clear.length > 0 && make("h3", { class: "unseen" }, "Checks that found nothing"),
+    found.length > 0 && clear.length > 0 && make("h3", { class: "clear-title" }, "Checks that found nothing"),
     clear.length > 0 && make("ul", { class: "clear" }, clear.map(({ code, count }) => count === null
       ? make("li", { class: "unknown" }, `${findingName(code)}: can't be told`)
       : make("li", {}, findingName(code)))));

@@ -18,10 +18,11 @@ function drawTrend({ points }) {
   lineChart({
     host,
     readout,
+    height: 250,
     points: points.map((point) => ({ at: instant(point.at), value: near(point.problematicTokens) })),
     tell: (index) => (index === null
       ? [summary]
-      : [make("strong", {}, amount(points[index].problematicTokens)), ` of ${amount(points[index].totalMeltedTokens)} melted, ${amount(points[index].amountAffected)} over-counted, at ${dateAndTime(points[index].at)}`]),
+      : [make("strong", {}, amount(points[index].problematicTokens)), ` of ${amount(points[index].totalMeltedTokens)} melted, ${amount(points[index].amountAffected)} overcounted, at ${dateAndTime(points[index].at)}`]),
   });
 }
 
@@ -36,7 +37,7 @@ function recentPasses(points) {
         { label: "Problematic", is: "number", cell: (point) => amount(point.problematicTokens) },
         { label: "Melted", is: "number", cell: (point) => amount(point.totalMeltedTokens) },
         { label: "Tokens", is: "number", cell: (point) => amount(point.totalTokens) },
-        { label: "Over-counted", is: "number", cell: (point) => amount(point.amountAffected) },
+        { label: "Overcounted", is: "number", cell: (point) => amount(point.amountAffected) },
         { label: "Health score", is: "number", cell: (point) => percent(point.healthScore) },
         { label: "Took", is: "number", cell: (point) => span(point.seconds) },
       ],
@@ -93,10 +94,11 @@ function drawImpact({ days, topUsers, amounts, stats }) {
     columnChart({
       host,
       readout,
+      height: 310,
       columns: columns.map((one) => ({ label: dayLabel(one.day), value: Number(one.tokenCount) })),
       tell: (index) => (index === null
         ? [summary]
-        : [make("strong", {}, many(columns[index].tokenCount, "token")), `, ${amount(columns[index].totalAmount)} over-counted, on ${plain(columns[index].day)}`]),
+        : [make("strong", {}, many(columns[index].tokenCount, "token")), `, ${amount(columns[index].totalAmount)} overcounted, on ${plain(columns[index].day)}`]),
     });
   }
   fill(topBody,
@@ -110,7 +112,7 @@ function drawImpact({ days, topUsers, amounts, stats }) {
       bars(amounts.map((one) => ({ name: plain(one.range), worth: [amount(one.count)], value: near(one.count) })))));
 }
 
-const USERS_LIMIT = 25;
+const USERS_LIMIT = matchMedia("(max-width: 700px)").matches ? 10 : 20;
 
 /** Which page of the users is wanted. */
 const usersPage = { offset: 0, npub: "", onlyIssues: true };
@@ -123,7 +125,7 @@ function usersAddress() {
 }
 
 const ISSUES = {
-  problematicMeltedTokens: (value) => many(value, "melted token", "melted tokens"),
+  problematicMeltedTokens: (value) => `${amount(value)} melted, yet unspent`,
   negativeBalances: (value) => many(value, "negative balance"),
   doubleCounted: (value) => `${amount(value)} double-counted`,
   invalidAmounts: (value) => many(value, "invalid amount"),

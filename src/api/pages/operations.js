@@ -101,12 +101,15 @@ function drawRepair({ status, preview, health }, validation, validate) {
       migrationAlone(health),
     ]),
     make("p", {}, make("button", { type: "button", "data-key": "validate", disabled: busy, on: { click: validate } }, busy ? "Checking…" : "Check every prerequisite now")),
-    validation && validationResult(validation),
-    status.recommendations?.length > 0 && make("details", { "data-key": "advice", open: true },
-      make("summary", {}, "Recommendations"),
-      make("ul", { class: "alerts" }, status.recommendations.map((one) => make("li", {},
-        make("div", { class: "head" }, severityBadge(one.priority), make("span", {}, plain(one.message))),
-        one.action && make("p", { class: "quiet" }, plain(one.action)))))));
+    validation && validationResult(validation));
+}
+
+function drawAdvice({ recommendations }) {
+  fill(byId("advice-body"), recommendations.length === 0
+    ? make("p", { class: "nothing" }, "Nothing to recommend.")
+    : make("ul", { class: "alerts" }, recommendations.map((one) => make("li", {},
+      make("div", { class: "head" }, severityBadge(one.priority), make("h3", {}, plain(one.message))),
+      one.action && make("p", {}, make("strong", {}, "Do: "), plain(one.action))))));
 }
 
 /** A snapshot's documents: a number, or a number for each collection. */
@@ -149,7 +152,7 @@ function drawSystem(health, database) {
   const pass = health.pass ?? {};
   fill(byId("system-note"), badge(words(health.status), HEALTH_MOODS[health.status] ?? "calm"));
   const facts = pairs([
-    ["Connection", connection.ok ? `answers in ${span(near(connection.pingMs) / 1000 || connection.pingMs / 1000)}` : make("span", { class: "loss" }, "no answer")],
+    ["Connection", connection.ok ? `answers in ${pingWords(connection.pingMs)}` : make("span", { class: "loss" }, "no answer")],
     ["Server", `MongoDB ${plain(connection.serverVersion ?? "of unknown version")}`],
     ["Replica set", [plain(connection.replicaSet ?? "none"), connection.primary && make("small", {}, plain(connection.primary))]],
     ["Replication lag", replicationWords(replication)],
@@ -207,6 +210,10 @@ function drawSystem(health, database) {
     (notes ?? []).length > 0 && make("details", { "data-key": "notes" },
       make("summary", {}, "What could not be asked"),
       make("ul", { class: "alerts" }, notes.map((note) => make("li", {}, make("p", {}, plain(note)))))));
+}
+
+function pingWords(ms) {
+  return typeof ms === "number" && ms < 1000 ? `${tenth.format(ms)} ms` : span(ms / 1000);
 }
 
 function keysOf(keys) {

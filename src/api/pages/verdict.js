@@ -2,15 +2,20 @@
 
 const UNFINISHED = ["running", "interrupted", "failed"];
 
-/** What a person should know first: `{mood, word, title, lines}`. */
-function judge({ status, preview, integrity, health, alerts }) {
+/** What a person should know first: `{mood, word, title, lines}`. Good news that is old is no good news. */
+function judge(sources) {
+  const judged = judgeAsTold(sources);
+  return sources.status.stale && judged.mood === "good" ? { ...judged, mood: "warn", word: "Figures are old" } : judged;
+}
+
+function judgeAsTold({ status, preview, integrity, health, alerts }) {
   const { migration, runs } = status;
   const problematic = near(migration.problematicTokens);
   const active = runs.find((run) => run.isActive);
   const lines = [...standingOut({ status, preview, integrity, health, alerts })];
   const unspent = `${many(migration.problematicTokens, "melted token is", "melted tokens are")} still unspent`;
   const harm = preview
-    ? `; ${amount(preview.stats.totalAmountAffected)} over-counted for ${many(preview.stats.affectedUsers, "user")}`
+    ? `; ${amount(preview.stats.totalAmountAffected)} overcounted for ${many(preview.stats.affectedUsers, "user")}`
     : "";
   if (active) {
     const title = active.state === "rolling_back" ? "A repair is being rolled back." : "A repair is being applied.";
@@ -31,8 +36,7 @@ function judge({ status, preview, integrity, health, alerts }) {
   const title = near(migration.totalMeltedTokens) === 0
     ? "No token has been melted: there is nothing to repair."
     : `No melted token is unspent: ${near(migration.totalMeltedTokens) === 1 ? "the one there is" : `all ${amount(migration.totalMeltedTokens)} of them`} no longer count.`;
-  const high = near(integrity?.summary.high);
-  if (high > 0) return { mood: "warn", word: "Findings left", title, lines };
+  if (seriousFindings(integrity).length > 0) return { mood: "warn", word: "Findings left", title, lines };
   return { mood: "good", word: migration.isCompleted ? "Repaired" : "Nothing to repair", title, lines };
 }
 
@@ -40,16 +44,15 @@ function judge({ status, preview, integrity, health, alerts }) {
 function* standingOut({ status, preview, integrity, health, alerts }) {
   const unchanged = near(preview?.stats.notChanged);
   if (unchanged > 0) yield `${many(unchanged, "of them", "of them")} can't be changed by the rule and want a person.`;
-  const others = Object.entries(integrity?.issues ?? {})
-    .filter(([code, issue]) => code !== "inconsistent_status" && issue.severity === "high" && near(issue.count) > 0)
-    .map(([code, issue]) => `${findingName(code).toLowerCase()} (${amount(issue.count)})`);
+  const others = seriousFindings(integrity).map(([code, count]) => `${findingName(code).toLowerCase()} (${amount(count)})`);
   if (others.length > 0) yield `Also of high severity: ${others.join(", ")}.`;
   const open = (alerts?.alerts ?? []).filter((alert) => alert.state === "open" && alert.priority !== "low");
   if (open.length > 0) yield `${many(open.length, "alert")} of high or medium priority ${open.length === 1 ? "is" : "are"} open.`;
   const missing = health?.system?.missingIndexes?.length ?? 0;
   if (missing > 0) yield `${many(missing, "index is", "indexes are")} missing.`;
-  if (status.readiness && !status.readiness.ready && near(status.migration.problematicTokens) > 0) {
-    yield `Not ready to apply: ${status.readiness.reasons.map(plain).join("; ")}`;
+  const reasons = status.readiness?.ready === false ? status.readiness.reasons : [];
+  if (reasons.length > 0 && near(status.migration.problematicTokens) > 0) {
+    yield `Not ready to apply: ${reasons.map(plain).join("; ")}`;
   }
 }
 
@@ -109,18 +112,25 @@ function drawWaiting(message) {
   announce("The ledger is being read for the first time; there is nothing to show yet.");
 }
 
+/** When there never was an answer. */
+function drawNoAnswer(title, line) {
+  const card = byId("verdict");
+  card.className = "card verdict bad alone";
+  fill(card, make("div", {}, badge("No answer", "bad"), make("h1", { id: "verdict-title" }, title), make("ul", {}, make("li", {}, line))));
+}
+
 function drawFigures({ status, preview, integrity }) {
   const { migration, health } = status;
   const problematic = near(migration.problematicTokens);
   const sense = problematic > 0 ? "bad" : "good";
   const figure = (name, value, note, mood = "") =>
-    make("div", {}, make("dt", {}, name), make("dd", { class: `value ${mood}` }, value), make("dd", { class: "note" }, note));
+    make("div", {}, make("dt", {}, name), make("dd", { class: `value ${mood}${value.length > 11 ? " long" : ""}` }, value), make("dd", { class: "note" }, note));
   const summary = integrity?.summary;
   fill(byId("figures"),
     figure("Problematic tokens", amount(migration.problematicTokens), `of ${amount(migration.totalMeltedTokens)} melted`, sense),
-    figure("Over-counted", amount(preview?.stats.totalAmountAffected), preview ? `for ${many(preview.stats.affectedUsers, "user")}` : "", preview && near(preview.stats.totalAmountAffected) > 0 ? "bad" : ""),
-    figure("Health score", percent(health.healthScore), "melted tokens that are not unspent", sense),
-    figure("Findings", amount(summary?.totalIssues), summary ? `${amount(summary.high)} high · ${amount(summary.medium)} medium` : "", near(summary?.high) > 0 ? "bad" : near(summary?.medium) > 0 ? "warn" : summary ? "good" : ""),
+    figure("Overcounted", amount(preview?.stats.totalAmountAffected), preview ? `for ${many(preview.stats.affectedUsers, "user")}` : "", preview && near(preview.stats.totalAmountAffected) > 0 ? "bad" : ""),
+    figure("Health score", percent(health.healthScore), "melted tokens in order", sense),
+    figure("Findings", amount(summary?.totalIssues), summary ? `${amount(summary.high)} high · ${amount(summary.medium)} medium` : "", problematic > 0 || seriousFindings(integrity).length > 0 ? "bad" : near(summary?.medium) > 0 ? "warn" : summary ? "good" : ""),
     figure("Tokens", amount(health.totalTokens), `${amount(migration.spentMeltedTokens)} melted and spent`),
     figure("Users", amount(health.totalUsers), `${many(health.totalWallets, "wallet")}`));
 }
