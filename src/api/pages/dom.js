@@ -117,6 +117,11 @@ function table({ caption, columns, rows, isCaptionSeen = false }) {
     make("tbody", { role: "rowgroup" }, body));
 }
 
+/** A long table in a place of its own, which the keyboard can scroll. */
+function tall(label, content) {
+  return make("div", { class: "tall", tabindex: "0", role: "region", "aria-label": label }, content);
+}
+
 /** Pairs of name and value; a value may be a list of nodes. */
 function pairs(entries) {
   return make("dl", { class: "pairs" }, entries.filter(Boolean).map(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));

@@ -30,7 +30,7 @@ function recentPasses(points) {
   const rows = points.slice(-20).reverse();
   return make("details", { "data-key": "passes" },
     make("summary", {}, rows.length === 1 ? "The pass as a table" : `The newest ${rows.length} passes as a table`),
-    table({
+    tall("The newest passes", table({
       caption: "The newest passes",
       columns: [
         { label: "Ended", cell: (point) => moment(point.at) },
@@ -42,7 +42,7 @@ function recentPasses(points) {
         { label: "Took", is: "number", cell: (point) => span(point.seconds) },
       ],
       rows,
-    }));
+    })));
 }
 
 const COLUMNS_MAX = 92;
@@ -81,7 +81,7 @@ function drawImpact({ days, topUsers, amounts, stats }) {
   const { readout, host } = chartPlace(`Tokens to repair by day. ${summary}`);
   fill(dayBody, readout, host, make("details", { "data-key": "days" },
     make("summary", {}, "All days as a table"),
-    table({
+    tall("Tokens to repair by day", table({
       caption: "Tokens to repair by the day they were created",
       columns: [
         { label: "Day", cell: (one) => plain(one.day) },
@@ -89,7 +89,7 @@ function drawImpact({ days, topUsers, amounts, stats }) {
         { label: "Amount", is: "number", cell: (one) => amount(one.totalAmount) },
       ],
       rows: days,
-    })));
+    }))));
   if (columns.length > 0) {
     columnChart({
       host,
