@@ -35,7 +35,7 @@ function signIn() {
   route();
 }
 
-/** Forgets the token and everything that was shown with it. */
+/** Forgets the token and everything that was shown with it: all that the server told stands in `data-told`. */
 function signOut(fault = "") {
   stay?.abort();
   stay = null;
@@ -43,7 +43,7 @@ function signOut(fault = "") {
   remembered.clear();
   Object.assign(state, { sources: {}, faults: {}, validation: null });
   for (const id of ["dashboard", "content", "pulse", "forget", "jumps", "footer"]) byId(id).hidden = true;
-  for (const body of document.querySelectorAll("[id$='-body'], [id$='-note']:not(#token-note), #verdict, #figures, #notices, #progress, #database")) body.replaceChildren();
+  for (const place of document.querySelectorAll("[data-told]")) place.replaceChildren();
   document.title = "remelt";
   route();
   askForToken(signIn, fault);

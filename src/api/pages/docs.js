@@ -70,7 +70,7 @@ function operationCard(root, path, method, operation, id) {
     make("p", { class: "text" }, plain(operation.summary ?? "")),
     operation.description && make("p", { class: "text quiet" }, operation.description.split("\n").map(plain).join("\n")),
     isOpen && make("p", { class: "quiet small" }, "No token needed."),
-    /^[\w/{}.-]+$/.test(path) && make("div", { class: "command" }, make("pre", { tabindex: "0", "aria-label": `How to call ${name}` }, curlOf(method, path, isOpen)), copyButton(curlOf(method, path, isOpen), `the call of ${name}`)),
+    /^[\w/{}.-]+$/.test(path) && make("div", { class: "command" }, make("pre", { tabindex: "0", role: "group", "aria-label": `How to call ${name}` }, curlOf(method, path, isOpen)), copyButton(curlOf(method, path, isOpen), `the call of ${name}`)),
     parameters.length > 0 && table({
       caption: `Parameters of ${name}`,
       columns: [

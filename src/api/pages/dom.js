@@ -95,7 +95,7 @@ function copyButton(text, what) {
 
 function command(lines, what = "the command") {
   const text = lines.join("\n");
-  return make("div", { class: "command" }, make("pre", {}, text), copyButton(text, what));
+  return make("div", { class: "command" }, make("pre", { tabindex: "0", role: "group", "aria-label": what }, text), copyButton(text, what));
 }
 
 /**
@@ -129,8 +129,9 @@ function pairs(entries) {
 
 /** The rows of a page, and buttons to the ones before and after. */
 function pager({ offset, limit, shown, total, what, turn }) {
+  if (total === 0) return null;
   const end = offset + shown;
-  const place = total === 0 ? `No ${what}` : `${amount(Math.min(offset + 1, end))} to ${amount(end)} of ${amount(total)} ${what}`;
+  const place = `${amount(Math.min(offset + 1, end))} to ${amount(end)} of ${amount(total)} ${what}`;
   const button = (label, to, isAllowed) =>
     make("button", { type: "button", disabled: !isAllowed, "data-key": `${what} ${label}`, on: { click: () => turn(to) } }, label);
   return make("nav", { class: "pager", "aria-label": `Pages of ${what}` },

@@ -100,16 +100,18 @@ function titleStart({ status }) {
   return near(status.migration.problematicTokens) > 0 ? `${amount(status.migration.problematicTokens)} to repair · ` : "";
 }
 
+const NOT_READY = "The first pass over the ledger has not ended; there is nothing to show yet.";
+
 /** Before the first pass has ended. */
 function drawWaiting(message) {
   const card = byId("verdict");
   card.className = "card verdict busy alone";
   fill(card, make("div", {},
-    badge("First pass under way", "calm"),
-    make("h1", { id: "verdict-title" }, "The ledger is being read for the first time; there is nothing to show yet."),
+    badge("First pass", "calm"),
+    make("h1", { id: "verdict-title" }, NOT_READY),
     make("ul", {}, make("li", {}, plain(message)), make("li", {}, "This page fills itself as soon as the pass has ended."))));
   document.title = "First pass · remelt";
-  announce("The ledger is being read for the first time; there is nothing to show yet.");
+  announce(NOT_READY);
 }
 
 /** When there never was an answer. */
