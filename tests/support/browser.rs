@@ -107,6 +107,38 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
+    /// Waits until a JavaScript expression holds in the page.
+    pub(crate) fn until(&mut self, expression: &str) {
+        self.evaluate(&format!(
+            "new Promise(done => {{ const look = () => {{ if ({expression}) done(true); \
+             else setTimeout(look, 20); }}; look(); }})"
+        ));
+    }
+
+    /// Presses and releases a key, named as in `KeyboardEvent.key`.
+    pub(crate) fn press(&mut self, key: &str) {
+        let (code, text) = match key {
+            "Tab" => (9, None),
+            "Enter" => (13, Some("\r")),
+            "Escape" => (27, None),
+            "ArrowLeft" => (37, None),
+            "ArrowRight" => (39, None),
+            _ => panic!("no such key: {key}"),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let mut event = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code});
+            if let (Some(text), "keyDown") = (text, kind) {
+                event["text"] = json!(text);
+            }
+            self.call("Input.dispatchKeyEvent", &event);
+        }
+    }
+
+    /// Types text where the focus is.
+    pub(crate) fn type_text(&mut self, text: &str) {
+        self.call("Input.insertText", &json!({"text": text}));
+    }
+
     /// Looks at the page in another size or colour scheme.
     pub(crate) fn view(&mut self, view: View) {
         let View { width, height, is_dark } = view;

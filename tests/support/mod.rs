@@ -3,6 +3,7 @@
 //! The oracle and the ledgers use nothing of the library: a mistake made there must not be repeated
 //! here.
 
+pub(crate) mod answers;
 pub(crate) mod archive_writer;
 pub(crate) mod browser;
 pub(crate) mod command;
@@ -17,4 +18,5 @@ pub(crate) mod oracle;
 pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod raw_collection;
+pub(crate) mod scripted_api;
 mod server;
