@@ -19,10 +19,8 @@ const DESK: View = View { width: 1280, height: 900, is_dark: false };
 
 /// A server that tells of a damaged ledger.
 fn server(names: &[&str]) -> ScriptedApi {
-    let page = |html: &str| Page {
-        html: html.to_owned(),
-        policy: pages::content_security_policy(html),
-    };
+    let page =
+        |html: &str| Page { html: html.to_owned(), policy: pages::content_security_policy(html) };
     let api = ScriptedApi::start([("/", page(pages::dashboard())), ("/docs", page(pages::docs()))]);
     for (path, data) in answers::damaged(names) {
         api.tells(path, &data);
@@ -72,13 +70,17 @@ fn scrolls_sideways(browser: &mut Browser) -> bool {
 #[test]
 fn the_most_important_sentence_comes_first_and_the_figures_are_the_answers() {
     let (api, mut browser) = opened(&USERS, DESK);
-    let sentence = format!("150 melted tokens are still unspent; {LARGE_READ} overcounted for 25 users.");
+    let sentence =
+        format!("150 melted tokens are still unspent; {LARGE_READ} overcounted for 25 users.");
     assert_eq!(text(&mut browser, "h1:not(#entry-title)"), sentence);
-    let order = "[...document.querySelectorAll('h1, h2')].filter(one => one.checkVisibility())[0].id";
+    let order =
+        "[...document.querySelectorAll('h1, h2')].filter(one => one.checkVisibility())[0].id";
     assert_eq!(browser.evaluate(order), "verdict-title");
     assert_eq!(browser.evaluate("document.title"), "150 to repair · remelt");
     let figures = text(&mut browser, "#figures");
-    for figure in ["150", "of 500 melted", LARGE_READ, "70 %", "229", "10,000", "1,000", "1,200 wallets"] {
+    for figure in
+        ["150", "of 500 melted", LARGE_READ, "70 %", "229", "10,000", "1,000", "1,200 wallets"]
+    {
         assert!(figures.contains(figure), "{figure} is not in\n{figures}");
     }
     assert!(text(&mut browser, "#verdict").contains("3 of them can't be changed"));
@@ -88,7 +90,8 @@ fn the_most_important_sentence_comes_first_and_the_figures_are_the_answers() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
     let own = api.url("");
     let requests = browser.requests();
-    let foreign: Vec<_> = requests.iter().filter(|url| !url.starts_with(&own) && !url.starts_with("data:")).collect();
+    let foreign: Vec<_> =
+        requests.iter().filter(|url| !url.starts_with(&own) && !url.starts_with("data:")).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
 }
 
@@ -97,12 +100,15 @@ fn the_token_stands_in_no_address_and_is_gone_when_it_is_forgotten() {
     let (api, mut browser) = opened(&USERS, DESK);
     assert!(api.asked().iter().all(|target| !target.contains(TOKEN)), "{:?}", api.asked());
     assert!(!browser.evaluate("location.href").as_str().unwrap().contains(TOKEN));
-    let kept = "JSON.stringify([{...localStorage}, document.cookie, document.documentElement.outerHTML])";
+    let kept =
+        "JSON.stringify([{...localStorage}, document.cookie, document.documentElement.outerHTML])";
     assert!(!browser.evaluate(kept).as_str().unwrap().contains(TOKEN));
     assert_eq!(browser.evaluate("sessionStorage.getItem('remelt.token')"), TOKEN);
     browser.evaluate("document.getElementById('forget').click()");
     assert_eq!(browser.evaluate("sessionStorage.length"), 0);
-    let told = browser.evaluate("document.querySelector('main').textContent + document.querySelector('dialog').textContent");
+    let told = browser.evaluate(
+        "document.querySelector('main').textContent + document.querySelector('dialog').textContent",
+    );
     for word in ["150", LARGE_READ, "npub1qqqq", "rs0"] {
         assert!(!told.as_str().unwrap().contains(word), "{word} is still there");
     }
@@ -124,8 +130,12 @@ fn a_wrong_token_is_refused_in_words_and_not_kept() {
     browser.evaluate("document.getElementById('token').value = ''");
     browser.type_text("ffffffffffffffffffffffffffffffff");
     browser.press("Enter");
-    browser.until("document.getElementById('token-fault').textContent.includes('REMELT_API_TOKEN')");
-    assert_eq!(browser.evaluate("document.getElementById('token').getAttribute('aria-invalid')"), "true");
+    browser
+        .until("document.getElementById('token-fault').textContent.includes('REMELT_API_TOKEN')");
+    assert_eq!(
+        browser.evaluate("document.getElementById('token').getAttribute('aria-invalid')"),
+        "true"
+    );
     assert_eq!(browser.evaluate("document.activeElement.id"), "token");
     assert_eq!(browser.evaluate("sessionStorage.length"), 0);
     // A wrong token counts against the limit of wrong tokens: it is tried once.
@@ -143,7 +153,8 @@ fn hostile_names_are_shown_as_text_and_do_nothing() {
         seen.push_str(&text(&mut browser, "#drawer"));
         let address = "location.hash = [...document.querySelectorAll('#drawer a.mono')][0].hash";
         browser.evaluate(address);
-        browser.until("document.getElementById('drawer-title').textContent !== 'Melted, yet unspent'");
+        browser
+            .until("document.getElementById('drawer-title').textContent !== 'Melted, yet unspent'");
         seen.push_str(&text(&mut browser, "#drawer"));
     }
     assert!(seen.contains("<img src=http://evil.example/x onerror=\"window.hit=1\">"), "{seen}");
@@ -160,21 +171,35 @@ fn hostile_names_are_shown_as_text_and_do_nothing() {
     let own = api.url("");
     assert!(browser.requests().iter().all(|url| url.starts_with(&own) || url.starts_with("data:")));
     // No command that is offered for copying holds anything of a name.
-    let commands = browser.evaluate("[...document.querySelectorAll('#verdict pre')].map(one => one.textContent).join('\\n')");
-    assert!(commands.as_str().unwrap().chars().all(|c| c.is_ascii_alphanumeric() || " -_\n".contains(c)));
+    let commands = browser.evaluate(
+        "[...document.querySelectorAll('#verdict pre')].map(one => one.textContent).join('\\n')",
+    );
+    assert!(
+        commands
+            .as_str()
+            .unwrap()
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || " -_\n".contains(c))
+    );
 }
 
 #[test]
 fn even_a_script_in_the_page_could_not_make_markup_or_ask_elsewhere() {
     let (_api, mut browser) = opened(&USERS, DESK);
     let refused = |browser: &mut Browser, what: &str| {
-        let how = format!("(async () => {{ try {{ {what}; return 'done' }} catch (reason) {{ return reason.name }} }})()");
+        let how = format!(
+            "(async () => {{ try {{ {what}; return 'done' }} catch (reason) {{ return reason.name }} }})()"
+        );
         browser.evaluate(&how).as_str().unwrap().to_owned()
     };
     assert_eq!(refused(&mut browser, "document.body.innerHTML = '<b>x</b>'"), "TypeError");
     assert_eq!(refused(&mut browser, "await fetch('http://127.0.0.1:9/')"), "TypeError");
     browser.evaluate("void document.body.append(Object.assign(document.createElement('img'), {src: 'http://127.0.0.1:9/x'}))");
-    assert!(browser.complaints().iter().any(|said| said.contains("img-src")), "{:?}", browser.complaints());
+    assert!(
+        browser.complaints().iter().any(|said| said.contains("img-src")),
+        "{:?}",
+        browser.complaints()
+    );
 }
 
 #[test]
@@ -210,7 +235,9 @@ fn an_event_brings_new_figures_and_old_ones_are_marked() {
     let clean = answers::stale(answers::status(0, "nctool"), "The database is gone since 12:00.");
     api.tells("/admin/migration/status", &clean);
     api.emit("/admin/events", "pass", &json!({"at": "2026-01-31T12:03:00.000Z"}));
-    browser.until("document.getElementById('verdict-title').textContent.startsWith('No melted token')");
+    browser.until(
+        "document.getElementById('verdict-title').textContent.startsWith('No melted token')",
+    );
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -219,11 +246,15 @@ fn a_connection_that_goes_away_is_said_and_comes_back() {
     let (api, mut browser) = opened(&USERS, DESK);
     api.goes_away(true);
     browser.until("document.getElementById('link-state').dataset.state === 'lost'");
-    browser.until("document.getElementById('notices').textContent.includes('connection to remelt is lost')");
+    browser.until(
+        "document.getElementById('notices').textContent.includes('connection to remelt is lost')",
+    );
     assert!(text(&mut browser, "#figures").contains("150"), "what was known stays");
     api.goes_away(false);
     api.tells("/admin/migration/status", &answers::status(148, "nctool"));
-    browser.evaluate("[...document.querySelectorAll('#notices button')].forEach(button => button.click())");
+    browser.evaluate(
+        "[...document.querySelectorAll('#notices button')].forEach(button => button.click())",
+    );
     is_live(&mut browser);
     browser.until("document.getElementById('verdict-title').textContent.startsWith('148')");
     assert_eq!(text(&mut browser, "#notices"), "");
@@ -260,7 +291,10 @@ fn a_run_is_followed_until_it_ends() {
     let (api, mut browser) = opened(&USERS, DESK);
     let at_work = answers::run(250, true);
     api.tells("/admin/runs/run-1", &json!({"run": at_work}));
-    api.tells("/admin/migration/status", &answers::with_run(answers::status(150, "nctool"), &at_work));
+    api.tells(
+        "/admin/migration/status",
+        &answers::with_run(answers::status(150, "nctool"), &at_work),
+    );
     api.emit("/admin/events", "runs", &json!({}));
     browser.until("document.querySelector('#progress progress')?.value === 250");
     assert!(text(&mut browser, "#progress").contains("250 of 1,000"));
@@ -296,13 +330,16 @@ fn everything_is_reached_and_left_by_the_keyboard() {
         assert_eq!(here[2], true, "{here} does not show its focus");
         reached.push(here[1].as_str().unwrap().to_owned());
     }
-    for key in ["theme", "forget", "finding inconsistent_status", "users-npub", "users-issues", "validate"] {
+    for key in
+        ["theme", "forget", "finding inconsistent_status", "users-npub", "users-issues", "validate"]
+    {
         assert!(reached.iter().any(|one| one == key), "{key} is not among {reached:?}");
     }
     assert!(reached.iter().any(|one| one.starts_with("copy remelt export")), "{reached:?}");
 
     // A card leads into the drawer, which keeps the focus, and Escape leads back to the card.
-    browser.evaluate("document.querySelector('[data-key=\"finding inconsistent_status\"]').focus()");
+    browser
+        .evaluate("document.querySelector('[data-key=\"finding inconsistent_status\"]').focus()");
     browser.press("Enter");
     browser.until("document.activeElement.id === 'drawer-title'");
     for _ in 0..12 {
@@ -312,7 +349,10 @@ fn everything_is_reached_and_left_by_the_keyboard() {
     }
     browser.press("Escape");
     browser.until("!document.getElementById('drawer').open");
-    assert_eq!(browser.evaluate("document.activeElement.dataset.key"), "finding inconsistent_status");
+    assert_eq!(
+        browser.evaluate("document.activeElement.dataset.key"),
+        "finding inconsistent_status"
+    );
     assert_eq!(browser.evaluate("location.hash"), "");
 
     // A chart is read point by point.
@@ -327,14 +367,38 @@ fn the_structure_is_there_for_a_screen_reader() {
     for (what, expression) in [
         ("one main", "document.querySelectorAll('main').length === 1"),
         ("a language", "document.documentElement.lang === 'en'"),
-        ("one heading of the first level", "[...document.querySelectorAll('h1')].filter(h => h.checkVisibility()).length === 1"),
-        ("tables with captions", "[...document.querySelectorAll('table')].every(t => t.caption?.textContent)"),
-        ("headed columns and rows", "[...document.querySelectorAll('table')].every(t => t.querySelectorAll('thead th:not([scope=col])').length === 0 && [...t.tBodies[0].rows].every(r => r.cells[0].scope === 'row'))"),
-        ("fields with labels", "[...document.querySelectorAll('input')].every(i => i.labels.length === 1)"),
-        ("charts in words", "[...document.querySelectorAll('.chart')].every(c => c.ariaLabel.length > 20 && c.querySelector('svg').ariaHidden === 'true')"),
-        ("sections with names", "[...document.querySelectorAll('section')].every(s => document.getElementById(s.getAttribute('aria-labelledby'))?.textContent)"),
-        ("buttons with names", "[...document.querySelectorAll('button')].every(b => (b.ariaLabel ?? b.textContent).trim())"),
-        ("ids that occur once", "(ids => new Set(ids).size === ids.length)([...document.querySelectorAll('[id]')].map(one => one.id))"),
+        (
+            "one heading of the first level",
+            "[...document.querySelectorAll('h1')].filter(h => h.checkVisibility()).length === 1",
+        ),
+        (
+            "tables with captions",
+            "[...document.querySelectorAll('table')].every(t => t.caption?.textContent)",
+        ),
+        (
+            "headed columns and rows",
+            "[...document.querySelectorAll('table')].every(t => t.querySelectorAll('thead th:not([scope=col])').length === 0 && [...t.tBodies[0].rows].every(r => r.cells[0].scope === 'row'))",
+        ),
+        (
+            "fields with labels",
+            "[...document.querySelectorAll('input')].every(i => i.labels.length === 1)",
+        ),
+        (
+            "charts in words",
+            "[...document.querySelectorAll('.chart')].every(c => c.ariaLabel.length > 20 && c.querySelector('svg').ariaHidden === 'true')",
+        ),
+        (
+            "sections with names",
+            "[...document.querySelectorAll('section')].every(s => document.getElementById(s.getAttribute('aria-labelledby'))?.textContent)",
+        ),
+        (
+            "buttons with names",
+            "[...document.querySelectorAll('button')].every(b => (b.ariaLabel ?? b.textContent).trim())",
+        ),
+        (
+            "ids that occur once",
+            "(ids => new Set(ids).size === ids.length)([...document.querySelectorAll('[id]')].map(one => one.id))",
+        ),
     ] {
         assert_eq!(browser.evaluate(expression), true, "{what}");
     }
@@ -369,8 +433,12 @@ fn text_has_the_contrast_of_wcag_aa_in_both_colour_schemes() {
         assert_eq!(theme, if is_dark { "dark" } else { "light" });
         for place in ["", "#/findings/inconsistent_status"] {
             browser.evaluate(&format!("location.hash = '{place}'"));
-            browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)");
-            browser.until(&format!("document.getElementById('drawer').open === {}", !place.is_empty()));
+            browser
+                .evaluate("document.querySelectorAll('details').forEach(one => one.open = true)");
+            browser.until(&format!(
+                "document.getElementById('drawer').open === {}",
+                !place.is_empty()
+            ));
             let worst = browser.evaluate(CONTRASTS);
             assert!(worst[0][0].as_f64().unwrap() >= 4.5, "{theme}: {worst:#}");
         }
@@ -415,7 +483,15 @@ fn the_apis_page_shows_every_operation() {
     enter(&mut browser, &api.url("/docs"));
     browser.until("document.querySelectorAll('.operation').length === 2");
     let shown = text(&mut browser, "main");
-    for part in ["GET", "/admin/trend", "POST", "/admin/check", "How many", "from 1, to 1000", "Authorization: Bearer $REMELT_API_TOKEN"] {
+    for part in [
+        "GET",
+        "/admin/trend",
+        "POST",
+        "/admin/check",
+        "How many",
+        "from 1, to 1000",
+        "Authorization: Bearer $REMELT_API_TOKEN",
+    ] {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
     browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)");

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+/// Requests a minute without the right token that one address is told 401 for; then it is 429.
+const REFUSALS_PER_MINUTE: u32 = 20;
 /// How often addresses that are quiet again are forgotten.
 pub(super) const FORGET_EVERY: Duration = Duration::from_secs(10);
 
@@ -26,7 +28,7 @@ impl Limits {
         };
         Limits {
             requests: limiter(Quota::per_second, options.rate_per_second),
-            refusals: limiter(Quota::per_minute, options.refusals_per_minute),
+            refusals: limiter(Quota::per_minute, REFUSALS_PER_MINUTE),
             clock: DefaultClock::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! How the API is served.
 
+use super::serve::ServeError;
 use super::tls::Tls;
 use super::token::ApiToken;
 use crate::model::Timestamp;
@@ -19,24 +20,20 @@ pub struct ApiOptions {
     pub behind_proxy: bool,
     /// Requests a second from one address; 0 is no limit.
     pub rate_per_second: u32,
-    /// Requests a minute without the right token that one address is told 401 for; then it is 429. 0 is no limit.
-    pub refusals_per_minute: u32,
     /// The clock.
     pub now: fn() -> Timestamp,
 }
 
 impl ApiOptions {
-    /// The defaults.
-    #[must_use]
-    pub fn new(listen: SocketAddr, token: ApiToken, now: fn() -> Timestamp) -> ApiOptions {
-        ApiOptions {
-            listen,
-            token,
-            tls: None,
-            behind_proxy: false,
-            rate_per_second: 100,
-            refusals_per_minute: 10,
-            now,
+    /// Makes sure that the token can't be read on the way, and that certificate and key can be used.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub fn check(&self) -> Result<(), ServeError> {
+        if !self.listen.ip().is_loopback() && self.tls.is_none() && !self.behind_proxy {
+            return Err(ServeError::Unprotected(self.listen));
         }
+        self.tls.as_ref().map(Tls::config).transpose()?;
+        Ok(())
     }
 }

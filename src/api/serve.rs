@@ -4,6 +4,7 @@ use super::limits::FORGET_EVERY;
 use super::options::ApiOptions;
 use super::router::router;
 use super::state::Api;
+use super::tls::{Tls, TlsError};
 use crate::monitor::{Board, MonitorOptions};
 use axum_server::Handle;
 use axum_server::accept::Accept;
@@ -30,6 +31,9 @@ pub enum ServeError {
         "{0} is not a loopback address, and the token would cross the network in the clear; give --tls-cert and --tls-key, or --behind-proxy when a proxy speaks TLS, or listen on 127.0.0.1"
     )]
     Unprotected(SocketAddr),
+    /// Certificate or key can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Can't listen there.
     #[error("could not listen on {listen}: {reason}; choose another --listen")]
     Listen {
@@ -59,14 +63,12 @@ pub async fn serve(
     bound: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
     let listen = options.listen;
-    if !listen.ip().is_loopback() && options.tls.is_none() && !options.behind_proxy {
-        return Err(ServeError::Unprotected(listen));
-    }
+    options.check()?;
+    let tls = options.tls.as_ref().map(Tls::config).transpose()?;
     let failed =
         |error: io::Error| ServeError::Listen { listen, reason: crate::publish::io_reason(&error) };
     let listener = TcpListener::bind(listen).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let tls = options.tls.clone();
     let api = Arc::new(Api::new(board, monitor_options, options, stop.clone()));
     let service = router(&api).into_make_service_with_connect_info::<SocketAddr>();
     let handle = Handle::new();
@@ -83,7 +85,7 @@ pub async fn serve(
                     .await
             }
             Some(tls) => {
-                let config = RustlsConfig::from_config(tls.config);
+                let config = RustlsConfig::from_config(tls);
                 let acceptor = bounded(RustlsAcceptor::new(config));
                 server.acceptor(acceptor).serve(service).await
             }

@@ -5,7 +5,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -43,36 +43,29 @@ pub enum TlsError {
 }
 
 /// Certificate and key of the server; TLS 1.2 and 1.3.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    pub(super) config: Arc<ServerConfig>,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tls")
-    }
+    /// The certificate and those that lead to its root, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
 }
 
 impl Tls {
-    /// Reads a certificate chain and its key, both PEM.
-    ///
-    /// # Errors
-    /// [`TlsError`].
-    pub fn read(certificate: &Path, key: &Path) -> Result<Tls, TlsError> {
-        let chain: Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(&read(certificate)?).collect();
+    /// Reads both.
+    pub(super) fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&self.cert)?).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
-        let chain = chain.ok_or_else(|| TlsError::NoCertificate { path: shown(certificate) })?;
-        let private = PrivateKeyDer::from_pem_slice(&read(key)?);
-        let private = private.map_err(|_| TlsError::NoKey { path: shown(key) })?;
+        let chain = chain.ok_or_else(|| TlsError::NoCertificate { path: shown(&self.cert) })?;
+        let private = PrivateKeyDer::from_pem_slice(&read(&self.key)?);
+        let private = private.map_err(|_| TlsError::NoKey { path: shown(&self.key) })?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
             .map_err(|_| TlsError::Mismatch)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Tls { config: Arc::new(config) })
+        Ok(Arc::new(config))
     }
 }
 

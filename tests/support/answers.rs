@@ -187,6 +187,8 @@ pub(crate) fn user(name: &str) -> Value {
         "spentBefore": 0, "spentAfter": 500, "delta": -500});
     let mut mint = sums.clone();
     mint["mintUrl"] = json!(name);
-    of_pass(json!({"npub": name, "mints": [mint], "totals": sums, "issues": {"inconsistent_status": 1},
-        "findings": findings(&[name])["findings"], "findingsTotal": 1}))
+    of_pass(
+        json!({"npub": name, "mints": [mint], "totals": sums, "issues": {"inconsistent_status": 1},
+        "findings": findings(&[name])["findings"], "findingsTotal": 1}),
+    )
 }

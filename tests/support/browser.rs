@@ -126,7 +126,8 @@ impl Browser {
             _ => panic!("no such key: {key}"),
         };
         for kind in ["keyDown", "keyUp"] {
-            let mut event = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code});
+            let mut event =
+                json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code});
             if let (Some(text), "keyDown") = (text, kind) {
                 event["text"] = json!(text);
             }

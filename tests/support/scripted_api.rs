@@ -134,7 +134,11 @@ impl ScriptedApi {
         if let Some(page) = script.pages.get(path) {
             let policy = ("Content-Security-Policy", page.policy.clone());
             let body = page.html.clone();
-            return send(&mut stream, "text/html", &Answer { status: 200, headers: vec![policy], body });
+            return send(
+                &mut stream,
+                "text/html",
+                &Answer { status: 200, headers: vec![policy], body },
+            );
         }
         let authorization = format!("authorization: bearer {TOKEN}");
         if !headers.iter().any(|header| header.to_lowercase() == authorization) {
@@ -144,7 +148,8 @@ impl ScriptedApi {
             return send(&mut stream, "application/json", &refusal);
         }
         if path.ends_with("/events") {
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+            let head =
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
             if stream.write_all(head.as_bytes()).is_ok() {
                 script.streams.push((path.to_owned(), stream));
             }
@@ -155,7 +160,8 @@ impl ScriptedApi {
         let unknown = || Answer {
             status: 404,
             headers: Vec::new(),
-            body: json!({"success": false, "error": "not_found", "details": "no such path"}).to_string(),
+            body: json!({"success": false, "error": "not_found", "details": "no such path"})
+                .to_string(),
         };
         send(&mut stream, "application/json", &answer.unwrap_or_else(unknown));
     }
