@@ -16,9 +16,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The crate's name, with which the target of each of its events begins.
 const TARGET: &str = env!("CARGO_CRATE_NAME");
 
-/// What `command` says without being asked to: warnings.
-pub(crate) fn level_default(_command: &Command) -> LevelFilter {
-    LevelFilter::WARN
+/// What `command` says without being asked to: warnings; of what runs for ever also what it does.
+pub(crate) fn level_default(command: &Command) -> LevelFilter {
+    match command {
+        Command::Serve(_) | Command::Monitor(_) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    }
 }
 
 /// Shows events from now on: from `default` on, errors alone with `--quiet`, more with each `-v`. Whoever

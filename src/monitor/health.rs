@@ -1,12 +1,16 @@
 //! The health check: migration status, balance consistency over all users, data integrity, system health.
 
 use super::alerts::{LedgerFigures, Situation};
-use super::board::Board;
+use super::board::{Board, RecentError};
+use super::movement::Movement;
 use super::options::{MonitorOptions, Thresholds};
 use super::pass::Pass;
 use super::system::SystemHealth;
+use crate::live::MigrationReport;
 use crate::model::{FindingCode, Timestamp};
+use crate::plan::seconds_of;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// How it stands.
@@ -21,6 +25,127 @@ pub enum HealthStatus {
     Unhealthy,
     /// No pass has ended yet.
     Unknown,
+}
+
+/// The whole health check: the result object of `monitor --once`, and of `GET /admin/health`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthCheck {
+    /// When it was put together.
+    pub timestamp: Timestamp,
+    /// The point in time of the ledger that it tells of.
+    pub as_of: Option<Timestamp>,
+    /// Whether that must not be taken for the present.
+    pub stale: bool,
+    /// Why not.
+    pub stale_reason: Option<String>,
+    /// In one word.
+    pub status: HealthStatus,
+    /// 1 − problematic / melted; `null` before the first pass.
+    pub health_score: Option<f64>,
+    /// The migration; `null` before the first pass.
+    pub migration: Option<MigrationReport>,
+    /// Balance consistency over all users; `null` before the first pass.
+    pub balances: Option<BalanceHealth>,
+    /// Data integrity: every finding's figures, as `analyze` has them; `null` before the first pass.
+    pub integrity: Option<Map<String, Value>>,
+    /// The system; `null` while the database was never reached.
+    pub system: Option<SystemHealth>,
+    /// What is wrong with the system, in sentences.
+    pub faults: Vec<String>,
+    /// What went wrong lately, newest first.
+    pub recent_errors: Vec<RecentError>,
+    /// How the passes go.
+    pub pass: PassHealth,
+    /// What moved since the latest pass.
+    pub movement: Movement,
+}
+
+/// Balance consistency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BalanceHealth {
+    /// Users checked: all.
+    pub total_users: u64,
+    /// Users whose balance is wrong.
+    pub users_with_issues: u64,
+    /// Melted and unspent tokens.
+    pub total_problematic_tokens: u64,
+}
+
+/// How the passes go.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PassHealth {
+    /// Number of the latest one; 0 before the first.
+    pub number: u64,
+    /// When it began.
+    pub began_at: Option<Timestamp>,
+    /// How long it took.
+    pub seconds: Option<f64>,
+    /// Bytes of documents that it read.
+    pub bytes: Option<u64>,
+    /// Documents per second of it.
+    pub documents_per_second: Option<u64>,
+    /// When the next one begins.
+    pub next_at: Option<Timestamp>,
+    /// Passes that failed in a row.
+    pub failures_in_a_row: u64,
+}
+
+/// Puts everything together.
+#[must_use]
+pub fn health_check(board: &Board, options: &MonitorOptions, now: Timestamp) -> HealthCheck {
+    let pass = board.pass();
+    let stale_reason = board.stale_reason();
+    HealthCheck {
+        timestamp: now,
+        as_of: pass.as_ref().map(|pass| pass.as_of),
+        stale: stale_reason.is_some(),
+        stale_reason,
+        status: health_status(board, options),
+        health_score: pass.as_ref().map(|pass| pass.report.health_score),
+        migration: pass.as_ref().map(|pass| migration(board, pass)),
+        balances: pass.as_ref().map(|pass| BalanceHealth {
+            total_users: pass.report.stats.total_users,
+            users_with_issues: pass.users_with_issues,
+            total_problematic_tokens: pass.report.stats.problematic_tokens,
+        }),
+        integrity: pass.as_ref().map(|pass| pass.report.findings.clone()),
+        system: board.system().map(|system| (*system).clone()),
+        faults: system_faults(board, &options.thresholds),
+        recent_errors: board.errors(),
+        pass: pass_health(board, pass.as_deref()),
+        movement: board.movement(),
+    }
+}
+
+/// The migration's state with the figures of `pass`.
+#[must_use]
+pub fn migration(board: &Board, pass: &Pass) -> MigrationReport {
+    let state = board.runs().borrow().migration_state.clone();
+    let stats = &pass.report.stats;
+    MigrationReport {
+        is_completed: state == "completed",
+        migration_needed: stats.problematic_tokens > 0,
+        problematic_tokens: stats.problematic_tokens,
+        total_melted_tokens: stats.total_melted_tokens,
+        spent_melted_tokens: stats.spent_melted_tokens,
+        state,
+    }
+}
+
+fn pass_health(board: &Board, pass: Option<&Pass>) -> PassHealth {
+    let state = board.pass_state();
+    PassHealth {
+        number: pass.map_or(0, |pass| pass.number),
+        began_at: pass.map(|pass| pass.began_at),
+        seconds: pass.map(|pass| seconds_of(pass.took)),
+        bytes: pass.map(|pass| pass.report.snapshot.bytes),
+        documents_per_second: pass.map(|pass| pass.report.performance.documents_per_second),
+        next_at: state.next_at,
+        failures_in_a_row: state.failures_in_a_row,
+    }
 }
 
 impl Pass {

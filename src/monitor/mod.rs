@@ -23,7 +23,10 @@ mod watch;
 pub use board::{Board, Change, PassState, RecentError, RunsView, TREND_POINTS_MAX, TrendPoint};
 pub use delivery::{Notice, SIGNATURE_HEADER};
 pub use findings::{FINDINGS_INDEXED_MAX, FindingFilter, FindingPage, FindingRow, Findings};
-pub use health::{HealthStatus, health_status, system_faults};
+pub use health::{
+    BalanceHealth, HealthCheck, HealthStatus, PassHealth, health_check, health_status, migration,
+    system_faults,
+};
 pub use history::{History, Remembered};
 pub use movement::Movement;
 pub use options::{INTERVAL_DEFAULT, INTERVAL_MIN, MonitorOptions, Thresholds, Webhook};
