@@ -19,6 +19,7 @@
 //! is no part of this library, gives them both.
 
 pub mod analysis;
+pub mod api;
 pub mod copy;
 pub mod decide;
 pub mod diff;

@@ -9,6 +9,7 @@
 mod analysis_matches_oracle;
 mod bad_inputs;
 mod cli;
+mod dashboard;
 mod determinism;
 mod edit_matches_server;
 mod export;
