@@ -33,7 +33,11 @@ pub(crate) fn start(global: &Global, default: LevelFilter) {
         (_, 0 | 1) => default.max(LevelFilter::INFO),
         (_, _) => LevelFilter::DEBUG,
     };
-    let ours = Targets::new().with_target(TARGET, wanted);
+    // Steps are news of a command that ends; of one that begins them every minute they are not.
+    let steps =
+        if default < LevelFilter::INFO || global.verbose > 0 { wanted } else { LevelFilter::WARN };
+    let steps = (format!("{TARGET}::progress"), steps.min(wanted));
+    let ours = Targets::new().with_target(TARGET, wanted).with_targets([steps]);
     let registry = tracing_subscriber::registry().with(ours);
     let layer = fmt::layer().with_writer(Lines(global.log_format));
     let started = match global.log_format {

@@ -13,7 +13,6 @@ mod export;
 mod failure;
 mod generate;
 mod health;
-mod health;
 mod logging;
 mod monitor;
 mod monitoring;

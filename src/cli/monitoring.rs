@@ -151,7 +151,7 @@ impl MonitorArgs {
 }
 
 /// The content of a small private file, without the newline at its end.
-pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Vec<u8>> {
+fn read_secret(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut content = Vec::new();
     open_regular(path)
         .and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut content))

@@ -3,7 +3,7 @@
 use super::args::ServeArgs;
 use super::failure::{Exit, Refusal};
 use super::monitor::stopped_by;
-use super::monitoring::{install_crypto, open_board, read_secret};
+use super::monitoring::{install_crypto, open_board};
 use super::output::Output;
 use super::progress::watched;
 use super::run::{now, runtime};
@@ -58,8 +58,8 @@ pub(crate) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<Exit> {
 
 fn api_options(args: &ServeArgs) -> anyhow::Result<ApiOptions> {
     let token = match (&args.token_file, std::env::var("REMELT_API_TOKEN")) {
-        (Some(path), _) => String::from_utf8(read_secret(path)?).unwrap_or_default(),
-        (None, Ok(token)) => token,
+        (Some(path), _) => ApiToken::read(path)?,
+        (None, Ok(token)) => ApiToken::parse(&token)?,
         (None, Err(_)) => {
             return Err(Refusal::usage(
                 "no API token was given, and nothing is served without one; put one into a file \
@@ -75,7 +75,7 @@ fn api_options(args: &ServeArgs) -> anyhow::Result<ApiOptions> {
     };
     Ok(ApiOptions {
         listen: args.listen,
-        token: ApiToken::parse(&token)?,
+        token,
         tls,
         behind_proxy: args.behind_proxy,
         rate_per_second: args.rate_limit,
