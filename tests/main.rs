@@ -30,6 +30,8 @@ mod live_network;
 mod live_races;
 mod live_refusals;
 mod live_speed;
+mod monitor;
+mod monitor_alerts;
 mod oracle_cases;
 mod pipeline;
 mod roundtrip;

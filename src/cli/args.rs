@@ -1,11 +1,13 @@
 //! The arguments of every command.
 
 use super::failure::Refusal;
+use super::monitoring::MonitorArgs;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
 use remelt::model::{FindingCode, Timestamp};
 use remelt::snapshot::input::InputOptions;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Repairs Cashu token ledgers in MongoDB offline, and replays the repair.
@@ -71,6 +73,10 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Exact differences between two snapshots, by document and field
     Diff(DiffArgs),
+    /// Admin API, dashboard, monitoring and metrics over HTTP
+    Serve(ServeArgs),
+    /// Check the ledger continuously, or once, and alert
+    Monitor(MonitorCommandArgs),
     /// Write a realistic ledger with a known truth
     Generate(GenerateArgs),
 }
@@ -466,6 +472,48 @@ pub(crate) struct DiffArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    openssl rand -hex 32 > token; chmod 600 token\n  \
+    remelt serve --uri mongodb://reader@db1/nctool --token-file token\n  \
+    remelt serve --token-file token --listen 0.0.0.0:3443 \\\n    \
+      --tls-cert cert.pem --tls-key key.pem --state-dir /var/lib/remelt\n\n\
+    A read-only user is enough; nothing over HTTP can change data.")]
+pub(crate) struct ServeArgs {
+    /// Address to listen on; others than loopback need TLS or --behind-proxy
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3000")]
+    pub(crate) listen: SocketAddr,
+    /// File with the API token, at least 128 bits; else REMELT_API_TOKEN
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Certificate chain, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// A proxy in front does TLS and tells the client's address
+    #[arg(long)]
+    pub(crate) behind_proxy: bool,
+    /// Most requests a second of one client; 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) rate_limit: u32,
+    #[command(flatten)]
+    pub(crate) monitor: MonitorArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  remelt monitor --uri mongodb://reader@db1/nctool --once\n  \
+    remelt monitor --interval 5m --webhook https://alerts.example/remelt\n\n\
+    With --once it exits with 4 when an alert of high or medium priority is open.")]
+pub(crate) struct MonitorCommandArgs {
+    /// Check once, print the health check, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) monitor: MonitorArgs,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "Example:\n  remelt generate /tmp/ledger --tokens 100000 --damage")]
 pub(crate) struct GenerateArgs {
     /// New directory
@@ -513,7 +561,7 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "larger than 2^64 bytes".into())
 }
 
-fn memory(text: &str) -> Result<u64, String> {
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
     let bytes = size(text)?;
     if bytes < MEMORY_BYTES_MIN {
         return Err(format!("at least {}MiB is needed", MEMORY_BYTES_MIN >> 20));

@@ -1,6 +1,7 @@
 //! What a failure means: an exit code, a word for scripts, and sentences for people.
 
 use remelt::analysis::AnalyzeError;
+use remelt::api::{ServeError, TokenError};
 use remelt::copy::{CopyError, CopyRunError};
 use remelt::diff::DiffError;
 use remelt::export::ExportError;
@@ -68,12 +69,27 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
             .or_else(|| cause.downcast_ref().map(diff))
             .or_else(|| cause.downcast_ref().map(publish))
             .or_else(|| cause.downcast_ref().map(generate))
+            .or_else(|| cause.downcast_ref().map(serve))
+            .or_else(|| cause.downcast_ref().map(token))
     });
     found.unwrap_or((Exit::Failed, "failed"))
 }
 
 fn refusal(error: &Refusal) -> (Exit, &'static str) {
     (error.exit, error.code)
+}
+
+fn serve(error: &ServeError) -> (Exit, &'static str) {
+    match error {
+        ServeError::Unprotected(_) => (Exit::Refused, "unprotected"),
+        ServeError::Tls(_) => (Exit::Failed, "tls"),
+        ServeError::Listen { .. } => (Exit::Failed, "listen"),
+        ServeError::Broken { .. } => (Exit::Failed, "listener"),
+    }
+}
+
+fn token(_: &TokenError) -> (Exit, &'static str) {
+    (Exit::Refused, "api_token")
 }
 
 fn build(error: &BuildError) -> (Exit, &'static str) {

@@ -16,9 +16,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The crate's name, with which the target of each of its events begins.
 const TARGET: &str = env!("CARGO_CRATE_NAME");
 
-/// What `command` says without being asked to: warnings.
-pub(crate) fn level_default(_command: &Command) -> LevelFilter {
-    LevelFilter::WARN
+/// What `command` says without being asked to: warnings; of what runs for ever also what it does.
+pub(crate) fn level_default(command: &Command) -> LevelFilter {
+    match command {
+        Command::Serve(_) | Command::Monitor(_) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    }
 }
 
 /// Shows events from now on: from `default` on, errors alone with `--quiet`, more with each `-v`. Whoever
@@ -30,7 +33,11 @@ pub(crate) fn start(global: &Global, default: LevelFilter) {
         (_, 0 | 1) => default.max(LevelFilter::INFO),
         (_, _) => LevelFilter::DEBUG,
     };
-    let ours = Targets::new().with_target(TARGET, wanted);
+    // Steps are news of a command that ends; of one that begins them every minute they are not.
+    let steps =
+        if default < LevelFilter::INFO || global.verbose > 0 { wanted } else { LevelFilter::WARN };
+    let steps = (format!("{TARGET}::progress"), steps.min(wanted));
+    let ours = Targets::new().with_target(TARGET, wanted).with_targets([steps]);
     let registry = tracing_subscriber::registry().with(ours);
     let layer = fmt::layer().with_writer(Lines(global.log_format));
     let started = match global.log_format {

@@ -12,7 +12,10 @@ mod explain;
 mod export;
 mod failure;
 mod generate;
+mod health;
 mod logging;
+mod monitor;
+mod monitoring;
 mod output;
 mod preview;
 mod progress;
@@ -20,6 +23,7 @@ mod rehearse;
 mod render;
 mod rollback;
 mod run;
+mod serve;
 mod status;
 mod validate;
 mod verify;
@@ -51,6 +55,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Rollback(args) => rollback::run(&args, &output),
         Command::Status(args) => status::run(&args, &output),
         Command::Diff(args) => diff::run(&args, &output),
+        Command::Serve(args) => serve::run(&args, &output),
+        Command::Monitor(args) => monitor::run(&args, &output),
         Command::Generate(args) => generate::run(&args, &output),
     };
     let exit = match result {

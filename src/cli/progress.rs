@@ -21,7 +21,7 @@ pub(crate) fn above_bar<T>(write: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `work` with counters that are drawn while it runs, and that Ctrl-C stops.
-pub(crate) fn watched<T>(output: Output, work: impl FnOnce(&Progress) -> T) -> T {
+pub(crate) fn watched<T>(output: Output, work: impl FnOnce(&Arc<Progress>) -> T) -> T {
     let progress = Arc::new(Progress::new());
     stop_on_signal(&progress);
     let is_drawn = !output.is_quiet() && std::io::stderr().is_terminal();

@@ -10,7 +10,6 @@ use anyhow::Context;
 use remelt::copy::{Direction, replay};
 use remelt::model::Sha256Hash;
 use remelt::plan::{AnalyzeReport, Plan, build};
-use remelt::progress::Progress;
 use remelt::publish::StagedDirectory;
 use remelt::snapshot::Snapshot;
 use remelt::verify::{VerifyReport, verify};
@@ -103,7 +102,7 @@ fn rehearse(
 ) -> anyhow::Result<RehearseReport> {
     let plan_dir = directory.join("plan");
     let options = build_options(&args.rule);
-    watched(output, |progress: &Progress| {
+    watched(output, |progress| {
         let mut clock = Instant::now();
         let mut lap = || std::mem::replace(&mut clock, Instant::now()).elapsed();
         let started = Instant::now();

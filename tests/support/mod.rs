@@ -22,3 +22,4 @@ pub(crate) mod raw;
 pub(crate) mod raw_collection;
 pub(crate) mod scripted_api;
 mod server;
+pub(crate) mod watched;
