@@ -8,6 +8,7 @@
 
 mod analysis_matches_oracle;
 mod api;
+mod api_description;
 mod api_guard;
 mod api_streams;
 mod bad_inputs;
