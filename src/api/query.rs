@@ -147,7 +147,7 @@ mod tests {
         let of = |limit, offset| PageOf { limit, offset }.of(&[1, 2, 3]).to_vec();
         assert_eq!(of(2, 0), [1, 2]);
         assert_eq!(of(2, 2), [3]);
-        assert_eq!(of(2, 3), []);
-        assert_eq!(of(1000, OFFSET_MAX), []);
+        assert!(of(2, 3).is_empty());
+        assert!(of(1000, OFFSET_MAX).is_empty());
     }
 }
