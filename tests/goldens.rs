@@ -42,7 +42,7 @@ fn put(path: &Path, bytes: &[u8]) {
 }
 
 /// Compares with what is expected at `expected`, or writes it when that is asked for.
-fn compare(expected: &Path, found: &[u8]) {
+pub(crate) fn compare(expected: &Path, found: &[u8]) {
     if wants_blessing() {
         put(expected, found);
     }

@@ -7,6 +7,9 @@
 )]
 
 mod analysis_matches_oracle;
+mod api;
+mod api_guard;
+mod api_streams;
 mod bad_inputs;
 mod cli;
 mod dashboard;

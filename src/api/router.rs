@@ -55,3 +55,33 @@ pub(super) fn router(api: &Arc<Api>) -> Router {
         .layer(from_fn_with_state(Arc::clone(api), outer))
         .with_state(Arc::clone(api))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::answers::plain::OPENAPI;
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn the_description_names_every_path_and_no_other() {
+        let described: Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut described: Vec<&str> =
+            described["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let routes = routes();
+        let mut served: Vec<&str> = routes.iter().map(|(path, _)| *path).collect();
+        described.sort_unstable();
+        served.sort_unstable();
+        assert_eq!(described, served);
+    }
+
+    #[test]
+    fn the_description_says_which_paths_want_no_token() {
+        let described: Value = serde_json::from_str(OPENAPI).unwrap();
+        for (path, methods) in described["paths"].as_object().unwrap() {
+            for operation in methods.as_object().unwrap().values() {
+                let is_open_there = operation["security"] == serde_json::json!([]);
+                assert_eq!(is_open_there, is_open(path), "{path}");
+            }
+        }
+    }
+}

@@ -4,12 +4,14 @@
 //! here.
 
 pub(crate) mod answers;
+pub(crate) mod api;
 pub(crate) mod archive_writer;
 pub(crate) mod browser;
 pub(crate) mod command;
 pub(crate) mod dumps;
 pub(crate) mod exports;
 pub(crate) mod files;
+pub(crate) mod http;
 pub(crate) mod ledgers;
 pub(crate) mod live;
 pub(crate) mod mongod;
