@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 const PULSE: Duration = Duration::from_secs(2);
 /// How often the system's health is asked.
 const SYSTEM_EVERY: u32 = 8;
+/// After this long without an answer the server counts as gone.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// A pass may take this part of the time: after a long one the next waits longer.
 const BUSY_PART: u32 = 4;
 
@@ -192,7 +194,7 @@ impl Monitor {
             retry: Duration::ZERO,
             ..RunOptions::new(&self.options.tool, self.options.now)
         };
-        match migration_and_runs(server, &options).await {
+        match in_time(migration_and_runs(server, &options)).await {
             Ok((migration_state, runs)) => {
                 let read_at = Some(self.now());
                 self.board.set_runs(RunsView { read_at, migration_state, runs });
@@ -207,7 +209,7 @@ impl Monitor {
     }
 
     async fn look_at_system(&self, server: &Server) {
-        match system::ask(server, &self.options).await {
+        match in_time(system::ask(server, &self.options)).await {
             Ok(system) => self.board.set_system(system),
             Err(error) => self.reached(Err(error)),
         }
@@ -226,6 +228,14 @@ impl Monitor {
             self.remember(self.history.alert(turn.alert(), &self.board));
         }
     }
+}
+
+/// A server that is frozen keeps its connections and says nothing: the driver would wait for ever.
+async fn in_time<T>(
+    answer: impl Future<Output = Result<T, ServerError>>,
+) -> Result<T, ServerError> {
+    let gone = Err(ServerError::Lost { doing: "ask how it is" });
+    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.unwrap_or(gone)
 }
 
 fn point(pass: &Pass) -> TrendPoint {
