@@ -108,7 +108,11 @@ async fn check_body(headers: &HeaderMap, body: Body) -> Result<(), Refusal> {
     let is_empty = bytes.is_empty()
         || serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&bytes)
             .is_ok_and(|object| object.is_empty());
-    if is_empty { Ok(()) } else { Err(Refusal::bad_request("send no body, or {}")) }
+    if is_empty {
+        Ok(())
+    } else {
+        Err(Refusal::bad_request("the body is not {}; send that, or none"))
+    }
 }
 
 fn is_json(content_type: &str) -> bool {
