@@ -9,6 +9,7 @@
 mod analysis_matches_oracle;
 mod api;
 mod api_guard;
+mod api_load;
 mod api_streams;
 mod bad_inputs;
 mod cli;
