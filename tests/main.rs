@@ -8,6 +8,7 @@
 
 mod analysis_matches_oracle;
 mod api;
+mod api_description;
 mod api_guard;
 mod api_load;
 mod api_streams;

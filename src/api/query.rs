@@ -10,8 +10,8 @@ pub(super) const LIMIT_MAX: u64 = 1000;
 const LIMIT_DEFAULT: u64 = 100;
 /// The largest integer that every reader of JSON holds exactly.
 const OFFSET_MAX: u64 = (1 << 53) - 1;
-/// Longest text in a query or path that may name anything here.
-pub(super) const NAME_BYTES_MAX: usize = 1024;
+/// Longest value, in characters.
+const VALUE_CHARS_MAX: usize = 256;
 
 /// The names and values of a query string, decoded.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Query {
             if pairs[..at].iter().any(|(earlier, _)| earlier == name) {
                 return Err(Refusal::bad_request(format!("{name} is given twice; give it once")));
             }
-            if value.len() > NAME_BYTES_MAX || value.contains('\0') {
+            if value.chars().count() > VALUE_CHARS_MAX {
                 return Err(wrong(name, "a shorter text"));
             }
         }
@@ -136,7 +136,6 @@ mod tests {
             "limit=1&limit=1",
             "limit=1&limit=2",
             "page=1",
-            "npub=%00",
         ] {
             assert_eq!(page(wrong), None, "{wrong}");
         }

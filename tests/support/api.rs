@@ -184,7 +184,7 @@ pub(crate) fn damaged() -> &'static (Checked, Served) {
     })
 }
 
-/// Certificate and key for `localhost`, made for tests, valid until 2125.
+/// Certificate and key for `localhost`, made for tests, valid until 2126.
 pub(crate) fn tls() -> Tls {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls");
     Tls { cert: directory.join("localhost.crt"), key: directory.join("localhost.key") }
