@@ -11,7 +11,8 @@
 //! [`analysis`] finds what is wrong and what would change; [`plan`] writes that down, hashed, as what
 //! will change and how to undo it; [`journal`] keeps what a run has done; [`copy`], [`verify`] and
 //! [`diff`] work on snapshots; [`server`] connects, [`export`] reads, [`decide`] says in one table what
-//! follows from what is recorded and seen, and [`live`] applies and rolls back in transactions.
+//! follows from what is recorded and seen, and [`live`] applies and rolls back in transactions; [`monitor`]
+//! watches a live ledger and [`api`] tells over HTTP what it knows.
 //! [`generate`] makes ledgers with a known truth. [`progress`], [`publish`], [`sealed`] and [`scratch`]
 //! serve them all: counters, files that appear whole, sealed JSON, bounded sorting.
 //!
