@@ -53,7 +53,6 @@ pub(crate) fn api_options() -> ApiOptions {
 /// A server in a thread of its own.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
-    pub(crate) board: Arc<Board>,
     stop: watch::Sender<bool>,
     thread: Option<thread::JoinHandle<Result<(), ServeError>>>,
 }
@@ -63,14 +62,13 @@ impl Served {
     pub(crate) fn start(board: Arc<Board>, monitor: MonitorOptions, options: ApiOptions) -> Served {
         let (stop, stopped) = watch::channel(false);
         let (told, address) = mpsc::channel();
-        let known = Arc::clone(&board);
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let bound = move |address| told.send(address).unwrap();
-            runtime.block_on(serve(known, Arc::new(monitor), options, stopped, bound))
+            runtime.block_on(serve(board, Arc::new(monitor), options, stopped, bound))
         });
         let address = address.recv().expect("the server did not start");
-        Served { address, board, stop, thread: Some(thread) }
+        Served { address, stop, thread: Some(thread) }
     }
 
     /// Tells it to stop and waits until it has.
