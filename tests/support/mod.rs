@@ -1,9 +1,10 @@
-//! What the tests share: real servers, the slow oracle, random hostile ledgers, dumps on disk.
+//! What the tests share: real servers, a real browser, the slow oracle, random hostile ledgers, dumps on disk.
 //!
 //! The oracle and the ledgers use nothing of the library: a mistake made there must not be repeated
 //! here.
 
 pub(crate) mod archive_writer;
+pub(crate) mod browser;
 pub(crate) mod command;
 pub(crate) mod dumps;
 pub(crate) mod exports;
