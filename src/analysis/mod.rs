@@ -17,15 +17,18 @@ mod positions;
 mod reports;
 mod rule;
 mod scan;
+mod shown;
 mod token;
 mod wallets;
 
 pub use csv::{CsvRows, cell_text, printable};
 pub use fingerprint::FingerprintKey;
+pub use reports::WrittenReport;
 pub use rule::{
     ChangedFields, ImagePair, NotChanged, ProposedChange, RULE, RuleOptions, STORED_BYTES_MAX,
     SpentAt, repaired,
 };
+pub use shown::{CELL_CHARS_MAX, ROWS_SHOWN_MAX, ShownCell, ShownFindings};
 
 use crate::document::{Fault, Malformed};
 use crate::model::{FindingCode, Sha256Hash};
@@ -241,6 +244,10 @@ pub struct Analysis {
     pub wallets: Option<ChunkTable>,
     /// The figures.
     pub totals: Totals,
+    /// The reports, in the order of their names.
+    pub reports: Vec<WrittenReport>,
+    /// The first rows of `findings.csv`.
+    pub shown: ShownFindings,
 }
 
 /// Analyses `input`: writes `changes.csv`, `findings.csv`, `balances.csv` and `balance_deltas.csv` into
@@ -264,12 +271,14 @@ pub fn analyze(
     let engine = Engine { input, options, pool, shares: Shares::of(options), scratch, progress };
     let wallets = engine.read_wallets()?;
     let stores = engine.stores();
-    let (tokens, mut totals) =
+    let (tokens, mut totals, changes) =
         engine.read_tokens(wallets.as_ref().map(|w| &w.0), &stores, reports, encode, changes)?;
     let snapshot = root_hash(&tokens, wallets.as_ref().map(|w| &w.1));
     engine.compare_duplicates(&stores, snapshot, &mut totals)?;
-    engine.write_reports(stores, reports, &mut totals)?;
-    Ok(Analysis { snapshot, tokens, wallets: wallets.map(|w| w.1), totals })
+    let ([deltas, balances, findings], shown) =
+        engine.write_reports(stores, reports, &mut totals)?;
+    let reports = vec![deltas, balances, changes, findings];
+    Ok(Analysis { snapshot, tokens, wallets: wallets.map(|w| w.1), totals, reports, shown })
 }
 
 fn refuse_twins(collection: &str, twins: Option<[u64; 2]>) -> Result<(), AnalyzeError> {
@@ -409,7 +418,7 @@ impl Engine<'_> {
         reports: &Path,
         encode: ChangeEncoder<'_>,
         changes: ChangeSink<'_>,
-    ) -> Result<(ChunkTable, Totals), AnalyzeError> {
+    ) -> Result<(ChunkTable, Totals, WrittenReport), AnalyzeError> {
         let collection = &self.input.tokens;
         self.progress.begin("reading tokens", collection.stored_bytes(), Unit::Bytes);
         let shared = Shared { options: self.options, wallets, stores, encode };
@@ -431,12 +440,12 @@ impl Engine<'_> {
                 Ok(changes(&result.changes)?)
             },
         )?;
-        changes_csv.finish()?;
+        let written = changes_csv.finish()?;
         let mut totals = Totals { changes: count, ..Totals::default() };
         for worker in workers {
             totals.add(&worker.finish()?);
         }
-        Ok((table, totals))
+        Ok((table, totals, written))
     }
 
     fn compare_duplicates(
@@ -520,12 +529,13 @@ impl Engine<'_> {
         stores: Stores,
         reports: &Path,
         totals: &mut Totals,
-    ) -> Result<(), AnalyzeError> {
+    ) -> Result<([WrittenReport; 3], ShownFindings), AnalyzeError> {
         self.progress.begin("writing reports", 0, Unit::Documents);
         let positions = self.take_sorted(&stores.positions)?;
         let mut findings = stores.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let users = reports::write_balances(positions, &mut findings, self.sorter(), reports)?;
-        reports::write_findings(findings.finish()?, reports)?;
+        let (users, [deltas, balances]) =
+            reports::write_balances(positions, &mut findings, self.sorter(), reports)?;
+        let (findings, shown) = reports::write_findings(findings.finish()?, reports)?;
         totals.users = users.total;
         totals.users_changed = users.fixed;
         totals.amount_changed = users.amount_fixed;
@@ -533,7 +543,7 @@ impl Engine<'_> {
         for code in FindingCode::ALL {
             totals.finding(*code).affected_users = users.by_finding[code.index()];
         }
-        Ok(())
+        Ok(([deltas, balances, findings], shown))
     }
 
     fn take_sorted(&self, sorter: &Mutex<Sorter>) -> Result<SortedRows, AnalyzeError> {

@@ -7,7 +7,7 @@ use remelt::export::ExportError;
 use remelt::generate::GenerateError;
 use remelt::journal::RunDirectoryError;
 use remelt::live::{ExitClass, RunError};
-use remelt::plan::{BuildError, PlanError};
+use remelt::plan::{BuildError, PageError, PlanError};
 use remelt::publish::PublishError;
 use remelt::server::ServerError;
 use remelt::snapshot::SnapshotError;
@@ -80,6 +80,8 @@ fn build(error: &BuildError) -> (Exit, &'static str) {
     match error {
         BuildError::Analyze(error) => analyze(error),
         BuildError::Snapshot(error) => snapshot(error),
+        BuildError::Page(PageError::Table(_)) => (Exit::Failed, "io"),
+        BuildError::Page(PageError::Scratch(_)) => (Exit::Failed, "scratch"),
         BuildError::Publish(error) => publish(error),
     }
 }

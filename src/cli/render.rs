@@ -149,7 +149,7 @@ pub(crate) fn analyze(report: &AnalyzeReport) -> String {
         counted(stats.total_users, "user"),
         bytes(report.snapshot.bytes)
     );
-    line!(text, "           {}", consistency(report.snapshot.consistency));
+    line!(text, "           {}", consistency(report.snapshot.consistency.as_str()));
     line!(
         text,
         "Melted     {}: {} unspent (the bug), {} spent; health score {}",

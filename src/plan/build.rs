@@ -3,11 +3,13 @@
 use super::change::encode;
 use super::file::{
     BATCH_BYTES_MAX, BATCH_CHANGES_MAX, BatchRecord, CHANGES_FILE, FORMAT_VERSION, PLAN_FILE,
-    PlanFile, PlannedSnapshot, PlannedTotals, RuleRecord, SEAL_KEY,
+    PlanFile, PlannedSnapshot, PlannedTotals, ReportRecord, RuleRecord, SEAL_KEY,
 };
+use super::page::{PAGE_FILE, PageError, PageSubject, page};
 use super::report::{AnalyzeReport, JsonAmount, PerformanceReport, PlanReport, report};
+use super::sums::{SUMMARY_FILE, SUMS_FILE, sums};
 use crate::analysis::{
-    Analysis, AnalyzeError, AnalyzeOptions, ChangeRows, NotChanged, RULE, analyze,
+    Analysis, AnalyzeError, AnalyzeOptions, ChangeRows, NotChanged, RULE, WrittenReport, analyze,
 };
 use crate::model::Sha256Hash;
 use crate::progress::Progress;
@@ -42,6 +44,9 @@ pub enum BuildError {
     /// The snapshot is not what it says.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// The page can't be made.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// The output can't be written.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -85,11 +90,26 @@ pub fn build(
     };
     let documents =
         analysis.tokens.documents() + analysis.wallets.as_ref().map_or(0, ChunkTable::documents);
-    let performance = PerformanceReport::new(content.snapshot.bytes, documents, elapsed());
-    let mut summary = report(snapshot, &analysis, plan, performance);
-    let path = reports.join("summary.json");
+    let performance = || PerformanceReport::new(content.snapshot.bytes, documents, elapsed());
+    let mut summary = report(snapshot, &analysis, plan, performance());
+    let subject = PageSubject {
+        directory: staged.path(),
+        plan: &content,
+        sha256,
+        summary: &summary,
+        findings: &analysis.shown,
+    };
+    write_file(&reports.join(PAGE_FILE), page(&subject)?.as_bytes())?;
+    summary.performance = performance();
+    let path = reports.join(SUMMARY_FILE);
     let text = serde_json::to_string_pretty(&summary).map_err(|e| not_json(&path, e))?;
     write_file(&path, format!("{text}\n").as_bytes())?;
+    let of_report = |name: &str| {
+        let name = name.strip_prefix("reports/")?;
+        analysis.reports.iter().find(|report| report.name == name).map(|report| report.sha256)
+    };
+    let sums = sums(staged.path(), &of_report)?;
+    write_file(&staged.path().join(SUMS_FILE), sums.as_bytes())?;
     sync_directory(&reports)?;
     progress.check().map_err(AnalyzeError::from)?;
     staged.publish()?;
@@ -144,8 +164,14 @@ fn plan_file(
             users: totals.users_changed,
         },
         not_changed: not_changed.collect(),
+        reports: analysis.reports.iter().map(record_of).collect(),
         batches,
     }
+}
+
+fn record_of(written: &WrittenReport) -> ReportRecord {
+    let WrittenReport { name, bytes, sha256 } = *written;
+    ReportRecord { name: name.to_owned(), bytes, sha256 }
 }
 
 /// Writes `changes.bson` and cuts it into batches.
