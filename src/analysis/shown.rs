@@ -8,7 +8,7 @@ use crate::model::FindingCode;
 /// Most rows kept of each code.
 pub const ROWS_SHOWN_MAX: usize = 300;
 /// Most characters kept of a cell.
-pub const CELL_CHARS_MAX: usize = 80;
+pub const CELL_CHARS_MAX: usize = 100;
 
 /// A cell of a report, cut.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,8 +82,8 @@ mod tests {
 
     #[test]
     fn a_long_cell_is_cut_between_characters_and_says_how_long_it_was() {
-        let whole = ShownCell::of("é".repeat(80).as_bytes());
-        assert_eq!((whole.chars, whole.is_cut(), whole.text.len()), (80, false, 160));
+        let whole = ShownCell::of("é".repeat(100).as_bytes());
+        assert_eq!((whole.chars, whole.is_cut(), whole.text.len()), (100, false, 200));
         let cut = ShownCell::of("é".repeat(1_000_000).as_bytes());
         assert_eq!((cut.chars, cut.is_cut(), cut.text), (1_000_000, true, whole.text));
     }

@@ -1,6 +1,7 @@
 //! What a failure means: an exit code, a word for scripts, and sentences for people.
 
 use remelt::analysis::AnalyzeError;
+use remelt::audit::AuditError;
 use remelt::copy::{CopyError, CopyRunError};
 use remelt::diff::DiffError;
 use remelt::export::ExportError;
@@ -66,6 +67,7 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
             .or_else(|| cause.downcast_ref().map(input))
             .or_else(|| cause.downcast_ref().map(verify))
             .or_else(|| cause.downcast_ref().map(diff))
+            .or_else(|| cause.downcast_ref().map(audit))
             .or_else(|| cause.downcast_ref().map(publish))
             .or_else(|| cause.downcast_ref().map(generate))
     });
@@ -219,6 +221,18 @@ fn diff(error: &DiffError) -> (Exit, &'static str) {
         DiffError::Malformed { .. } => (Exit::Failed, "malformed_input"),
         DiffError::Scratch(_) => (Exit::Failed, "scratch"),
         DiffError::Interrupted(_) => (Exit::Failed, "interrupted"),
+    }
+}
+
+fn audit(error: &AuditError) -> (Exit, &'static str) {
+    match error {
+        AuditError::Plan(error) => plan(error),
+        AuditError::Input(error) => input(error),
+        AuditError::Snapshot(error) => snapshot(error),
+        AuditError::Build(error) => build(error),
+        AuditError::Malformed { .. } => (Exit::Failed, "malformed_input"),
+        AuditError::Scratch(_) => (Exit::Failed, "scratch"),
+        AuditError::Interrupted(_) => (Exit::Failed, "interrupted"),
     }
 }
 

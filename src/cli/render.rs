@@ -2,12 +2,13 @@
 
 use super::explain::Explanation;
 use super::rehearse::RehearseReport;
+use remelt::audit::AuditReport;
 use remelt::diff::DiffReport;
 use remelt::export::ExportReport;
 use remelt::generate::GenerateStats;
 use remelt::journal::{ApplyReport, DriftEntry, RollbackReport, RunState};
-use remelt::live::{CheckResult, StatusReport, ValidateReport};
-use remelt::model::FindingCode;
+use remelt::live::{StatusReport, ValidateReport};
+use remelt::model::{Check, CheckResult, FindingCode};
 use remelt::plan::{AnalyzeReport, JsonAmount, PlanFile, Preview};
 use remelt::snapshot::format::Consistency;
 use remelt::verify::VerifyReport;
@@ -425,10 +426,10 @@ pub(crate) fn explain(report: &Explanation) -> String {
     text
 }
 
-/// `validate`.
-pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
+/// Checks, each with what was measured and, where it matters, what to do.
+fn checks(checks: &[Check]) -> String {
     let mut text = String::new();
-    for check in &report.checks {
+    for check in checks {
         let word = match check.result {
             CheckResult::Pass => "pass",
             CheckResult::Warn => "WARN",
@@ -440,6 +441,60 @@ pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
             line!(text, "     -> {}", check.action);
         }
     }
+    text
+}
+
+/// `audit`: a line or two a check, at most 80 columns.
+pub(crate) fn audit(report: &AuditReport, plan: &Path, has_snapshot: bool) -> String {
+    let mut text = String::new();
+    for check in &report.checks {
+        let word = match check.result {
+            CheckResult::Pass => "pass",
+            CheckResult::Warn => "WARN",
+            CheckResult::Fail => "FAIL",
+        };
+        let details: Vec<&str> = check.detail.split(' ').collect();
+        wrapped_words(&mut text, &format!("{word}  {:<26}", check.name), &details);
+        if check.result != CheckResult::Pass {
+            let action: Vec<&str> = check.action.split(' ').collect();
+            wrapped_words(&mut text, &format!("{:>32}", "-> "), &action);
+        }
+    }
+    line!(text);
+    match (report.ok, has_snapshot) {
+        (false, _) => line!(text, "The plan or its reports do NOT hold."),
+        (true, true) => line!(text, "All of it holds, and follows from the snapshot."),
+        (true, false) => {
+            line!(text, "All of it holds together. Whether it follows from the data, tells:");
+            line!(text, "  remelt audit {} --snapshot SNAPSHOT", plan.display());
+        }
+    }
+    text
+}
+
+/// `head` and `words` in lines of at most 79 columns, the words below each other; a longer word stands
+/// alone.
+fn wrapped_words(text: &mut String, head: &str, words: &[&str]) {
+    let mut row = head.to_owned();
+    let mut is_first = true;
+    for word in words {
+        if !is_first && row.chars().count() + 1 + word.chars().count() > 79 {
+            line!(text, "{row}");
+            row = " ".repeat(head.chars().count());
+            is_first = true;
+        }
+        if !is_first {
+            row.push(' ');
+        }
+        row.push_str(word);
+        is_first = false;
+    }
+    line!(text, "{row}");
+}
+
+/// `validate`.
+pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
+    let mut text = checks(&report.checks);
     line!(text);
     if report.ok {
         line!(text, "Ready. Next: remelt apply {} --confirm", plan.display());

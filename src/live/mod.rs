@@ -35,5 +35,5 @@ pub use options::{PAUSE_FILE, RunOptions, StepHook, WORKERS_DEFAULT, WORKERS_MAX
 pub use rollback::{RollbackOf, rollback};
 pub use status::{HealthReport, MigrationReport, Recommendation, RunReport, StatusReport, status};
 pub use store::{JOURNAL_COLLECTION, RUNS_COLLECTION};
-pub use validate::{Check, CheckResult, ValidateReport, validate};
+pub use validate::{ValidateReport, validate};
 pub use verify::verify;

@@ -20,6 +20,7 @@ pub use file::{
 };
 pub use page::{PAGE_BYTES_MAX, PAGE_FILE, PageError, PageSubject, page};
 pub use preview::{AmountRange, Preview, PreviewStats, UserImpact, preview};
+pub(crate) use report::health_score;
 pub use report::{AnalyzeReport, JsonAmount, PerformanceReport, seconds_of};
 pub use sums::{SUMMARY_FILE, SUMS_FILE, hash_file, summed_files, sums};
 pub use tables::{Table, TableError};

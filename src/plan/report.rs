@@ -235,9 +235,10 @@ pub(super) fn report(
     }
 }
 
+/// 1 − problematic / melted; 1 when nothing is melted.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)] // a score for people, no amount
-fn health_score(problematic: u64, melted: u64) -> f64 {
-    if melted == 0 { 1.0 } else { (melted - problematic) as f64 / melted as f64 }
+pub(crate) fn health_score(problematic: u64, melted: u64) -> f64 {
+    if melted == 0 { 1.0 } else { melted.saturating_sub(problematic) as f64 / melted as f64 }
 }
 
 fn finding(code: FindingCode, totals: &FindingTotals, has_wallets: bool) -> Value {

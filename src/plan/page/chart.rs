@@ -21,10 +21,10 @@ pub(super) fn charts(html: &mut Html, figures: &Figures) {
     html.markup("<section id=charts><h2>Where the damage lies</h2><div class=charts>");
     time(html, figures);
     sizes(html, &figures.sizes);
-    let title = "Users with the largest correction";
-    largest(html, title, "without an npub", "user", &figures.users, |sum| -sum.delta);
-    let title = "Correction by mint";
-    largest(html, title, "without a mint", "mint", &figures.mints, |sum| sum.amount);
+    figure(html, "<figure class=tall>", "Users with the largest correction");
+    largest(html, "without an npub", &figures.users, |sum| -sum.delta);
+    figure(html, "<figure>", "Correction by mint");
+    largest(html, "without a mint", &figures.mints, |sum| sum.amount);
     html.markup("</div></section>");
 }
 
@@ -36,8 +36,8 @@ fn units(value: i128, most: i128) -> i128 {
     }
 }
 
-fn figure(html: &mut Html, title: &'static str) {
-    html.markup("<figure><figcaption>").markup(title).markup("</figcaption>");
+fn figure(html: &mut Html, open: &'static str, title: &'static str) {
+    html.markup(open).markup("<figcaption>").markup(title).markup("</figcaption>");
 }
 
 /// One row of a chart whose bars lie: label, bar, figures.
@@ -48,7 +48,7 @@ fn lying_bar(html: &mut Html, value: i128, most: i128) {
 
 fn sizes(html: &mut Html, sizes: &BTreeMap<Size, Sum>) {
     let most = sizes.values().map(|sum| i128::from(sum.records)).max().unwrap_or(0);
-    figure(html, "Records by amount");
+    figure(html, "<figure>", "Records by amount");
     html.markup("<ul class=bars>");
     for (size, sum) in sizes {
         html.markup("<li><span class=label>");
@@ -67,16 +67,8 @@ fn sizes(html: &mut Html, sizes: &BTreeMap<Size, Sum>) {
     html.markup("</ul></figure>");
 }
 
-fn largest(
-    html: &mut Html,
-    title: &'static str,
-    nameless: &'static str,
-    noun: &'static str,
-    all: &Largest,
-    weight: fn(&Sum) -> i128,
-) {
+fn largest(html: &mut Html, nameless: &'static str, all: &Largest, weight: fn(&Sum) -> i128) {
     let most = all.groups.first().map_or(0, |(_, sum)| weight(sum));
-    figure(html, title);
     html.markup("<ul class=bars>");
     for (name, sum) in &all.groups {
         html.markup("<li><span class=\"label name\">").cell(name, nameless);
@@ -84,7 +76,7 @@ fn largest(
         lying_bar(html, weight(sum), most);
     }
     if all.others > 0 {
-        html.markup("<li class=others><span class=label>and ").counted(all.others, noun);
+        html.markup("<li class=others><span class=label>and ").number(all.others);
         html.markup(" more</span><span class=value>").number(weight(&all.of_others));
         html.markup("</span>");
     }

@@ -113,6 +113,7 @@ fn grouped(number: i128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::CELL_CHARS_MAX;
 
     fn text(text: &str) -> String {
         let mut html = Html::default();
@@ -143,6 +144,6 @@ mod tests {
         html.cell(&ShownCell::of("<".repeat(5_000).as_bytes()), "none");
         let shown = html.finish();
         assert!(shown.ends_with("… cut, 5,000 characters</b>"), "{shown}");
-        assert_eq!(shown.matches("&lt;").count(), 80);
+        assert_eq!(shown.matches("&lt;").count(), CELL_CHARS_MAX);
     }
 }

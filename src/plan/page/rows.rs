@@ -13,7 +13,7 @@ use crate::model::FindingCode;
 const ROWS_BYTES_MAX: usize = 2_000_000;
 
 const PRINTED: &str =
-    "<p class=\"note on-paper\">On paper: the first 50 rows; the file has all of them.</p>";
+    "<p class=\"note on-paper\">On paper: the first 25 rows; the file has all of them.</p>";
 
 /// The balances that the repair changes.
 pub(super) fn deltas(html: &mut Html, figures: &Figures) {
@@ -70,8 +70,7 @@ pub(super) fn findings(html: &mut Html, subject: &PageSubject<'_>) {
     let mut shown: u64 = 0;
     for (code, [token_id, npub, mint, amount, detail]) in &subject.findings.first {
         let mut row = Html::default();
-        row.markup("<tr><td>").markup(code.as_str());
-        row.markup("<td>").markup(code.severity().as_str());
+        row.markup("<tr><td class=name>").markup(code.as_str());
         row.markup("<td class=name>").cell(token_id, "–");
         row.markup("<td class=name>").cell(npub, "no npub");
         row.markup("<td class=name>").cell(mint, "no mint");
@@ -94,7 +93,7 @@ pub(super) fn findings(html: &mut Html, subject: &PageSubject<'_>) {
     }
     extent(html, shown, total, "findings.csv");
     html.markup("<div class=scroll><table data-rows=findings data-choice=0><caption>Findings");
-    html.markup("</caption><thead><tr><th>Finding<th>Severity<th>Record<th>User (npub)<th>Mint");
+    html.markup("</caption><thead><tr><th>Finding<th>Record<th>User (npub)<th>Mint");
     html.markup("<th class=n>Amount<th>Detail<tbody>");
     html.part(&rows).markup("</table></div>").markup(PRINTED).markup("</section>");
 }
