@@ -7,6 +7,7 @@
 )]
 
 mod analysis_matches_oracle;
+mod audit;
 mod bad_inputs;
 mod cli;
 mod determinism;
@@ -28,6 +29,7 @@ mod live_refusals;
 mod live_speed;
 mod oracle_cases;
 mod pipeline;
+mod report_page;
 mod roundtrip;
 mod secrets;
 mod servers;

@@ -8,7 +8,7 @@ use remelt::export::ExportReport;
 use remelt::generate::GenerateStats;
 use remelt::journal::{ApplyReport, DriftEntry, RollbackReport, RunState};
 use remelt::live::{StatusReport, ValidateReport};
-use remelt::model::{Check, CheckResult, FindingCode};
+use remelt::model::{CheckResult, FindingCode};
 use remelt::plan::{AnalyzeReport, JsonAmount, PlanFile, Preview};
 use remelt::snapshot::format::Consistency;
 use remelt::verify::VerifyReport;
@@ -426,35 +426,20 @@ pub(crate) fn explain(report: &Explanation) -> String {
     text
 }
 
-/// Checks, each with what was measured and, where it matters, what to do.
-fn checks(checks: &[Check]) -> String {
-    let mut text = String::new();
-    for check in checks {
-        let word = match check.result {
-            CheckResult::Pass => "pass",
-            CheckResult::Warn => "WARN",
-            CheckResult::Fail => "FAIL",
-        };
-        line!(text, "{word}  {}", check.name);
-        line!(text, "        {}", check.detail);
-        if check.result != CheckResult::Pass && !check.action.is_empty() {
-            line!(text, "     -> {}", check.action);
-        }
+fn word(result: CheckResult) -> &'static str {
+    match result {
+        CheckResult::Pass => "pass",
+        CheckResult::Warn => "WARN",
+        CheckResult::Fail => "FAIL",
     }
-    text
 }
 
 /// `audit`: a line or two a check, at most 80 columns.
 pub(crate) fn audit(report: &AuditReport, plan: &Path, has_snapshot: bool) -> String {
     let mut text = String::new();
     for check in &report.checks {
-        let word = match check.result {
-            CheckResult::Pass => "pass",
-            CheckResult::Warn => "WARN",
-            CheckResult::Fail => "FAIL",
-        };
         let details: Vec<&str> = check.detail.split(' ').collect();
-        wrapped_words(&mut text, &format!("{word}  {:<26}", check.name), &details);
+        wrapped_words(&mut text, &format!("{}  {:<26}", word(check.result), check.name), &details);
         if check.result != CheckResult::Pass {
             let action: Vec<&str> = check.action.split(' ').collect();
             wrapped_words(&mut text, &format!("{:>32}", "-> "), &action);
@@ -494,7 +479,14 @@ fn wrapped_words(text: &mut String, head: &str, words: &[&str]) {
 
 /// `validate`.
 pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
-    let mut text = checks(&report.checks);
+    let mut text = String::new();
+    for check in &report.checks {
+        line!(text, "{}  {}", word(check.result), check.name);
+        line!(text, "        {}", check.detail);
+        if check.result != CheckResult::Pass && !check.action.is_empty() {
+            line!(text, "     -> {}", check.action);
+        }
+    }
     line!(text);
     if report.ok {
         line!(text, "Ready. Next: remelt apply {} --confirm", plan.display());

@@ -26,6 +26,7 @@ mod verify;
 mod work;
 
 pub use crate::journal::{ApplyReport, ManifestReport, RollbackReport};
+pub use crate::model::{Check, CheckResult};
 pub use crate::verify::VerifyReport;
 pub use apply::apply;
 pub use error::{ExitClass, RunError};
