@@ -16,8 +16,6 @@ pub(super) fn read(plan: &Plan, found: Option<&Found>) -> Result<(String, Analyz
     let text = read_bounded(&path, SUMMARY_BYTES_MAX)?;
     let summary: AnalyzeReport = serde_json::from_slice(&text)
         .map_err(|_| Stop::Fails("it is not the object that analyze writes".to_owned()))?;
-    let rewritten = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
-    hold(rewritten.as_bytes() == text, || "it is not written as analyze writes it".to_owned())?;
     let mut checked = 0;
     let mut same = |name: &str, holds: bool| {
         checked += 1;
@@ -41,8 +39,7 @@ pub(super) fn read(plan: &Plan, found: Option<&Found>) -> Result<(String, Analyz
     same("impact.tokensToMigrate", impact.tokens_to_migrate == content.totals.changes)?;
     same("impact.totalAmountAffected", impact.total_amount_affected == content.totals.amount)?;
     same("impact.affectedUsers", impact.affected_users == content.totals.users)?;
-    let score = health_score(stats.problematic_tokens, stats.total_melted_tokens);
-    same("healthScore", summary.health_score.to_bits() == score.to_bits())?;
+    same("healthScore", is_as_written(&summary, &text))?;
     same("plan.sha256", summary.plan.sha256 == plan.sha256())?;
     same("plan.changes", summary.plan.changes == content.totals.changes)?;
     same("plan.batches", summary.plan.batches == content.batches.len() as u64)?;
@@ -57,6 +54,17 @@ pub(super) fn read(plan: &Plan, found: Option<&Found>) -> Result<(String, Analyz
         same(code.as_str(), holds)?;
     }
     Ok((format!("{checked} figures, each as the plan and the rows give it"), summary))
+}
+
+/// Whether all but the measured times stands there as `analyze` writes it, the score anew from the counts:
+/// a number with a fraction, once read, is not always written the same.
+fn is_as_written(summary: &AnalyzeReport, text: &[u8]) -> bool {
+    let stats = &summary.stats;
+    let score = health_score(stats.problematic_tokens, stats.total_melted_tokens);
+    let anew = AnalyzeReport { health_score: score, ..summary.clone() };
+    let anew = serde_json::to_string_pretty(&anew).unwrap_or_default();
+    let untimed = |text: &str| text.split("\"performance\"").next().map(str::to_owned);
+    untimed(&anew) == std::str::from_utf8(text).ok().and_then(untimed)
 }
 
 /// Whether the rows of a code give what the summary says of it.
