@@ -77,6 +77,7 @@ pub fn page(subject: &PageSubject<'_>) -> Result<String, PageError> {
     prose::not_changed(&mut html, subject);
     prose::provenance(&mut html, subject);
     prose::words(&mut html);
+    prose::sign_off(&mut html);
     html.markup("</main>").markup("<script>").markup(SCRIPT).markup("</script></html>\n");
     Ok(html.finish())
 }

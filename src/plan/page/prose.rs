@@ -247,10 +247,6 @@ pub(super) fn provenance(html: &mut Html, subject: &PageSubject<'_>) {
     html.markup("data: </p><pre>remelt audit . --snapshot SNAPSHOT</pre><p>The plan hash binds ");
     html.markup("<code>changes.bson</code> and the CSV files. Write it down, or sign it: whoever ");
     html.markup("alters one byte of them can’t keep it.</p></section>");
-    html.markup(
-        "<section class=sign-off><h2>Sign-off</h2><table><tbody><tr><td>Prepared by<td>Date",
-    );
-    html.markup("<tr><td>Reviewed by<td>Date<tr><td>Approved by<td>Date</table></section>");
 }
 
 fn source(html: &mut Html, subject: &PageSubject<'_>) {
@@ -321,4 +317,12 @@ pub(super) fn words(html: &mut Html) {
          <dt>SHA-256, hash<dd>A fingerprint of data: if one byte changes, so does the fingerprint.\
          </dl></section>",
     );
+}
+
+/// Lines to sign on, on paper.
+pub(super) fn sign_off(html: &mut Html) {
+    html.markup(
+        "<section class=sign-off><h2>Sign-off</h2><table><tbody><tr><td>Prepared by<td>Date",
+    );
+    html.markup("<tr><td>Reviewed by<td>Date<tr><td>Approved by<td>Date</table></section>");
 }

@@ -12,8 +12,8 @@ use crate::model::FindingCode;
 /// Most bytes of each table's rows: with everything else below the bound of a page.
 const ROWS_BYTES_MAX: usize = 2_000_000;
 
-const PRINTED: &str =
-    "<p class=\"note on-paper\">On paper: the first 25 rows; the file has all of them.</p>";
+/// Rows that are printed, as the page's style has it.
+const PRINTED_MAX: u64 = 25;
 
 /// The balances that the repair changes.
 pub(super) fn deltas(html: &mut Html, figures: &Figures) {
@@ -43,7 +43,16 @@ pub(super) fn deltas(html: &mut Html, figures: &Figures) {
     html.markup("<div class=scroll><table data-rows=balances><caption>Balances before and after");
     html.markup("</caption><thead><tr><th>User (npub)<th>Mint<th class=n>Records<th class=n>");
     html.markup("Available before<th class=n>Available after<th class=n>Change<tbody>");
-    html.part(&rows).markup("</table></div>").markup(PRINTED).markup("</section>");
+    end(html, &rows, shown);
+}
+
+fn end(html: &mut Html, rows: &Html, shown: u64) {
+    html.part(rows).markup("</table></div>");
+    if shown > PRINTED_MAX {
+        html.markup("<p class=\"note on-paper\">On paper: ").number(PRINTED_MAX);
+        html.markup(" rows; the file has all of them.</p>");
+    }
+    html.markup("</section>");
 }
 
 /// How much of a file a table shows.
@@ -95,5 +104,5 @@ pub(super) fn findings(html: &mut Html, subject: &PageSubject<'_>) {
     html.markup("<div class=scroll><table data-rows=findings data-choice=0><caption>Findings");
     html.markup("</caption><thead><tr><th>Finding<th>Record<th>User (npub)<th>Mint");
     html.markup("<th class=n>Amount<th>Detail<tbody>");
-    html.part(&rows).markup("</table></div>").markup(PRINTED).markup("</section>");
+    end(html, &rows, shown);
 }
