@@ -251,8 +251,12 @@ fn cells_that_do_not_follow_are_noticed_by_the_check_that_is_about_them() {
             assert!(is_noticed || is_alone, "{file} {column}: {failures:?}");
         }
     }
-    for (row, column) in [(1, 0), (1, 1), (1, 2), (1, 5), (1, 6)] {
-        let text = edit_row(&place.text("reports/findings.csv"), row, |row| match column {
+    let findings = place.text("reports/findings.csv");
+    let records = csv::Reader::from_reader(findings.as_bytes()).into_records().map(Result::unwrap);
+    let changed =
+        1 + records.take_while(|row| !row[6].ends_with("the plan makes it spent")).count();
+    for column in [0, 1, 2, 5, 6] {
+        let text = edit_row(&findings, changed, |row| match column {
             5 => more(&mut row[5]),
             _ => row[column].push_str(" not changed: no_room"),
         });

@@ -5,13 +5,13 @@ use crate::analysis::ShownFindings;
 use crate::model::Check;
 use crate::plan::{
     AnalyzeReport, BuildOptions, PAGE_BYTES_MAX, PAGE_FILE, PageError, PageSubject, Plan,
-    PlanError, REPORTS_DIRECTORY, SUMS_FILE, hash_file, summed_files, sums as make_sums,
+    REPORTS_DIRECTORY, SUMS_FILE, hash_file, summed_files, sums as make_sums,
 };
 use crate::progress::Progress;
 use crate::publish::open_regular;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// What else may lie in a plan directory: the runs that applied it.
@@ -33,14 +33,7 @@ pub(super) fn batches(plan: &Plan, progress: &Progress) -> Result<String, Stop> 
     let (mut changes, mut amount, mut after) = (0_u64, 0_i128, None);
     for batch in plan.batches() {
         progress.check()?;
-        let batch = match batch {
-            Err(PlanError::Io { path, source })
-                if source.kind() != io::ErrorKind::UnexpectedEof =>
-            {
-                return Err(PlanError::Io { path, source }.into());
-            }
-            other => other.map_err(|error| Stop::Fails(what(&error.to_string())))?,
-        };
+        let batch = batch.map_err(|error| Stop::Fails(what(&error.to_string())))?;
         for change in batch.changes() {
             hold(after.is_none_or(|after| after < change.ordinal), || {
                 format!("change {changes} does not stand in the snapshot's order")
@@ -108,12 +101,15 @@ pub(super) fn bound_reports(plan: &Plan) -> Result<String, Stop> {
 }
 
 /// The page is, byte for byte, what the plan and the reports give.
-pub(super) fn page_check(
-    answer: Result<bool, Stop>,
-    is_same_tool: bool,
+pub(super) fn page(
+    plan: &Plan,
+    summary: &AnalyzeReport,
+    findings: &ShownFindings,
+    options: &BuildOptions,
 ) -> Result<Check, AuditError> {
     let name = "report.html";
-    Ok(match (answer, is_same_tool) {
+    let is_same_tool = plan.content().tool == options.tool;
+    Ok(match (is_page_same(plan, summary, findings), is_same_tool) {
         (Err(Stop::Error(error)), _) => return Err(error),
         (Err(Stop::Fails(detail)), _) => Check::fail(name, detail, ANEW),
         (Ok(true), _) => Check::pass(name, "made once more from the reports: the same bytes"),
@@ -125,23 +121,18 @@ pub(super) fn page_check(
     })
 }
 
-/// Makes the page anew and compares.
-pub(super) fn page(
+fn is_page_same(
     plan: &Plan,
     summary: &AnalyzeReport,
     findings: &ShownFindings,
-    options: &BuildOptions,
-) -> Result<Check, AuditError> {
-    let is_same = || -> Result<bool, Stop> {
-        let path = plan.directory().join(REPORTS_DIRECTORY).join(PAGE_FILE);
-        let written = read_bounded(&path, PAGE_BYTES_MAX as u64 + 1)?;
-        let (directory, sha256) = (plan.directory(), plan.sha256());
-        let subject = PageSubject { directory, plan: plan.content(), sha256, summary, findings };
-        match crate::plan::page(&subject) {
-            Ok(text) => Ok(text.as_bytes() == written),
-            Err(PageError::Table(error)) => Err(error.into()),
-            Err(PageError::Scratch(error)) => Err(error.into()),
-        }
-    };
-    page_check(is_same(), plan.content().tool == options.tool)
+) -> Result<bool, Stop> {
+    let path = plan.directory().join(REPORTS_DIRECTORY).join(PAGE_FILE);
+    let written = read_bounded(&path, PAGE_BYTES_MAX as u64 + 1)?;
+    let (directory, sha256) = (plan.directory(), plan.sha256());
+    let subject = PageSubject { directory, plan: plan.content(), sha256, summary, findings };
+    match crate::plan::page(&subject) {
+        Ok(text) => Ok(text.as_bytes() == written),
+        Err(PageError::Table(error)) => Err(error.into()),
+        Err(PageError::Scratch(error)) => Err(error.into()),
+    }
 }

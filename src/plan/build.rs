@@ -3,7 +3,8 @@
 use super::change::encode;
 use super::file::{
     BATCH_BYTES_MAX, BATCH_CHANGES_MAX, BatchRecord, CHANGES_FILE, FORMAT_VERSION, PLAN_FILE,
-    PlanFile, PlannedSnapshot, PlannedTotals, ReportRecord, RuleRecord, SEAL_KEY,
+    PlanFile, PlannedSnapshot, PlannedTotals, REPORTS_DIRECTORY, ReportRecord, RuleRecord,
+    SEAL_KEY,
 };
 use super::page::{PAGE_FILE, PageError, PageSubject, page};
 use super::report::{AnalyzeReport, JsonAmount, PerformanceReport, PlanReport, report};
@@ -65,7 +66,7 @@ pub fn build(
     progress: &Progress,
 ) -> Result<AnalyzeReport, BuildError> {
     let staged = StagedDirectory::create(directory)?;
-    let reports = staged.path().join("reports");
+    let reports = staged.path().join(REPORTS_DIRECTORY);
     create_private_directories(&reports)?;
     let mut changes = ChangesWriter::create(&staged.path().join(CHANGES_FILE))?;
     let analysis = analyze(
@@ -92,29 +93,42 @@ pub fn build(
         analysis.tokens.documents() + analysis.wallets.as_ref().map_or(0, ChunkTable::documents);
     let performance = || PerformanceReport::new(content.snapshot.bytes, documents, elapsed());
     let mut summary = report(snapshot, &analysis, plan, performance());
-    let subject = PageSubject {
-        directory: staged.path(),
-        plan: &content,
-        sha256,
-        summary: &summary,
-        findings: &analysis.shown,
-    };
-    write_file(&reports.join(PAGE_FILE), page(&subject)?.as_bytes())?;
+    write_page(staged.path(), &content, &summary, &analysis)?;
     summary.performance = performance();
-    let path = reports.join(SUMMARY_FILE);
-    let text = serde_json::to_string_pretty(&summary).map_err(|e| not_json(&path, e))?;
-    write_file(&path, format!("{text}\n").as_bytes())?;
-    let of_report = |name: &str| {
-        let name = name.strip_prefix("reports/")?;
-        analysis.reports.iter().find(|report| report.name == name).map(|report| report.sha256)
-    };
-    let sums = sums(staged.path(), &of_report)?;
-    write_file(&staged.path().join(SUMS_FILE), sums.as_bytes())?;
+    write_summary(staged.path(), &summary, &analysis)?;
     sync_directory(&reports)?;
     progress.check().map_err(AnalyzeError::from)?;
     staged.publish()?;
     summary.plan.path = directory.display().to_string();
     Ok(summary)
+}
+
+fn write_page(
+    directory: &Path,
+    plan: &PlanFile,
+    summary: &AnalyzeReport,
+    analysis: &Analysis,
+) -> Result<(), BuildError> {
+    let (sha256, findings) = (summary.plan.sha256, &analysis.shown);
+    let page = page(&PageSubject { directory, plan, sha256, summary, findings })?;
+    let path = directory.join(REPORTS_DIRECTORY).join(PAGE_FILE);
+    Ok(write_file(&path, page.as_bytes())?)
+}
+
+/// `summary.json`, and the sums of all files, of which it is the last.
+fn write_summary(
+    directory: &Path,
+    summary: &AnalyzeReport,
+    analysis: &Analysis,
+) -> Result<(), PublishError> {
+    let path = directory.join(REPORTS_DIRECTORY).join(SUMMARY_FILE);
+    let text = serde_json::to_string_pretty(summary).map_err(|e| not_json(&path, e))?;
+    write_file(&path, format!("{text}\n").as_bytes())?;
+    let known = |name: &str| {
+        let name = name.strip_prefix(REPORTS_DIRECTORY)?.strip_prefix('/')?;
+        analysis.reports.iter().find(|report| report.name == name).map(|report| report.sha256)
+    };
+    write_file(&directory.join(SUMS_FILE), sums(directory, &known)?.as_bytes())
 }
 
 fn not_json(path: &Path, error: serde_json::Error) -> PublishError {
