@@ -171,6 +171,9 @@ fn no_secret_of_a_ledger_appears_in_any_output() {
         [vec!["apply", arg(&plan), "--snapshot", other, "--out", arg(&kept)], consent.to_vec()]
             .concat(),
         vec!["verify", arg(&plan), "--snapshot", other],
+        vec!["audit", arg(&plan)],
+        vec!["audit", arg(&plan), "--snapshot", dump],
+        vec!["audit", arg(&plan), "--snapshot", other],
         vec!["diff", dump, arg(&repaired)],
         vec!["diff", dump, other],
         vec!["rehearse", dump, "--keep", arg(&kept)],
@@ -185,8 +188,10 @@ fn no_secret_of_a_ledger_appears_in_any_output() {
         assert!(written.is_dir(), "{written:?}");
         assert_no_secret_below(written);
     }
-    let findings = fs::read_to_string(plan.join("reports/findings.csv")).unwrap();
-    assert!(findings.contains("duplicate_secrets"), "the secret is in a finding, but not itself");
+    for report in ["findings.csv", "report.html"] {
+        let text = fs::read_to_string(plan.join("reports").join(report)).unwrap();
+        assert!(text.contains("duplicate_secrets"), "{report}: the secret's finding, not itself");
+    }
     assert!(find_secret(&fs::read(repaired.join("nctool/cashu_tokens.bson")).unwrap()).is_some());
 }
 

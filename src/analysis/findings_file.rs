@@ -5,7 +5,8 @@
 
 use super::AnalyzeError;
 use super::csv::CsvRows;
-use super::reports::ReportFile;
+use super::reports::{ReportFile, WrittenReport};
+use super::shown::ShownFindings;
 use crate::model::FindingCode;
 use crate::scratch::Spool;
 use std::path::Path;
@@ -32,6 +33,7 @@ impl RowsByCode {
 #[derive(Debug)]
 pub(super) struct FindingsFile {
     file: ReportFile,
+    shown: ShownFindings,
     /// The code whose rows go to the file now; rows of the codes before it are all there.
     open: usize,
     waiting: [Spool; CODES],
@@ -46,6 +48,7 @@ impl FindingsFile {
     ) -> Result<FindingsFile, AnalyzeError> {
         Ok(FindingsFile {
             file: ReportFile::findings(directory)?,
+            shown: ShownFindings::default(),
             open: 0,
             waiting: std::array::from_fn(|_| Spool::new(scratch)),
             waiting_bytes_max,
@@ -55,6 +58,7 @@ impl FindingsFile {
     /// Adds rows of `code`, after those that it has.
     pub(super) fn add(&mut self, code: FindingCode, rows: &[u8]) -> Result<(), AnalyzeError> {
         if code.index() == self.open {
+            self.shown.offer_rows(code, rows);
             return Ok(self.file.write(rows)?);
         }
         self.waiting[code.index()].push(rows);
@@ -68,17 +72,21 @@ impl FindingsFile {
     pub(super) fn open(&mut self, code: FindingCode) -> Result<(), AnalyzeError> {
         while self.open < code.index() {
             self.open += 1;
-            let file = &mut self.file;
-            self.waiting[self.open].drain(|rows| Ok::<(), AnalyzeError>(file.write(rows)?))?;
+            let (file, shown) = (&mut self.file, &mut self.shown);
+            let code = FindingCode::ALL[self.open];
+            self.waiting[self.open].drain(|rows| {
+                shown.offer_rows(code, rows);
+                Ok::<(), AnalyzeError>(file.write(rows)?)
+            })?;
         }
         Ok(())
     }
 
-    /// Says that all codes are complete.
-    pub(super) fn finish(mut self) -> Result<(), AnalyzeError> {
+    /// Says that all codes are complete; gives what a page shows of them.
+    pub(super) fn finish(mut self) -> Result<(WrittenReport, ShownFindings), AnalyzeError> {
         if let Some(last) = FindingCode::ALL.last() {
             self.open(*last)?;
         }
-        Ok(self.file.finish()?)
+        Ok((self.file.finish()?, self.shown))
     }
 }

@@ -19,15 +19,18 @@ mod positions;
 mod reports;
 mod rule;
 mod scan;
+mod shown;
 mod token;
 mod wallets;
 
 pub use csv::{CsvRows, cell_text, printable};
 pub use fingerprint::FingerprintKey;
+pub use reports::WrittenReport;
 pub use rule::{
     ChangedFields, ImagePair, NotChanged, ProposedChange, RULE, RuleOptions, STORED_BYTES_MAX,
     SpentAt, repaired,
 };
+pub use shown::{CELL_CHARS_MAX, ROWS_SHOWN_MAX, ShownCell, ShownFindings};
 
 use crate::document::{Fault, Malformed};
 use crate::model::{FindingCode, Sha256Hash};
@@ -262,6 +265,10 @@ pub struct Analysis {
     pub wallets: Option<ChunkTable>,
     /// The figures.
     pub totals: Totals,
+    /// The reports, in the order of their names.
+    pub reports: Vec<WrittenReport>,
+    /// The first rows of `findings.csv`.
+    pub shown: ShownFindings,
 }
 
 /// Analyses `input`: writes `changes.csv`, `findings.csv`, `balances.csv` and `balance_deltas.csv` into
@@ -288,7 +295,7 @@ pub fn analyze(
     let wallets = engine.read_wallets()?;
     let stores = engine.stores();
     let mut findings = FindingsFile::create(reports, &engine.scratch, engine.shares.findings)?;
-    let (tokens, mut totals) = engine.read_tokens(
+    let (tokens, mut totals, changes) = engine.read_tokens(
         wallets.as_ref().map(|w| &w.0),
         &stores,
         reports,
@@ -304,8 +311,10 @@ pub fn analyze(
         &mut findings,
         &mut totals,
     )?;
-    engine.write_reports(positions, reports, findings, &mut totals)?;
-    Ok(Analysis { snapshot, tokens, wallets: wallets.map(|w| w.1), totals })
+    let ([deltas, balances, findings], shown) =
+        engine.write_reports(positions, reports, findings, &mut totals)?;
+    let reports = vec![deltas, balances, changes, findings];
+    Ok(Analysis { snapshot, tokens, wallets: wallets.map(|w| w.1), totals, reports, shown })
 }
 
 fn refuse_twins(collection: &str, twins: Option<[u64; 2]>) -> Result<(), AnalyzeError> {
@@ -460,7 +469,7 @@ impl Engine<'_> {
         findings: &mut FindingsFile,
         encode: ChangeEncoder<'_>,
         changes: ChangeSink<'_>,
-    ) -> Result<(ChunkTable, Totals), AnalyzeError> {
+    ) -> Result<(ChunkTable, Totals, WrittenReport), AnalyzeError> {
         let collection = &self.input.tokens;
         self.progress.begin("reading tokens", collection.stored_bytes(), Unit::Bytes);
         let (options, prints) = (self.options, &self.prints);
@@ -486,12 +495,12 @@ impl Engine<'_> {
                 Ok(changes(&result.changes)?)
             },
         )?;
-        changes_csv.finish()?;
+        let written = changes_csv.finish()?;
         let mut totals = Totals { changes: count, ..Totals::default() };
         for counted in self.finish(workers, Worker::finish)? {
             totals.add(&counted);
         }
-        Ok((table, totals))
+        Ok((table, totals, written))
     }
 
     /// Compares what may occur twice and reports it; gives the positions of all users.
@@ -640,10 +649,11 @@ impl Engine<'_> {
         reports: &Path,
         mut findings: FindingsFile,
         totals: &mut Totals,
-    ) -> Result<(), AnalyzeError> {
+    ) -> Result<([WrittenReport; 3], ShownFindings), AnalyzeError> {
         self.progress.begin("writing reports", 0, Unit::Documents);
-        let users = reports::write_balances(positions, &mut findings, self.sorter(), reports)?;
-        findings.finish()?;
+        let (users, [deltas, balances]) =
+            reports::write_balances(positions, &mut findings, self.sorter(), reports)?;
+        let (findings, shown) = findings.finish()?;
         totals.users = users.total;
         totals.users_changed = users.fixed;
         totals.amount_changed = users.amount_fixed;
@@ -651,7 +661,7 @@ impl Engine<'_> {
         for code in FindingCode::ALL {
             totals.finding(*code).affected_users = users.by_finding[code.index()];
         }
-        Ok(())
+        Ok(([deltas, balances, findings], shown))
     }
 
     /// Lets all workers hand over what they have, at once.

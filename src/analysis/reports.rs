@@ -1,6 +1,6 @@
 //! The CSV reports: rows on their way, and the files at the end.
 //!
-//! `docs/` describes every column for auditors. Order is fixed by the data alone.
+//! `docs/auditors-guide.md` describes every column. Order is fixed by the data alone.
 
 use super::csv::CsvRows;
 use super::findings_file::FindingsFile;
@@ -9,9 +9,10 @@ use super::rule::ProposedChange;
 use super::token::Token;
 use super::{AnalyzeError, FindingTotals};
 use crate::document::{Value, date_text, identifier_text};
-use crate::model::{FindingCode, Status};
+use crate::model::{FindingCode, Sha256Hash, Status};
 use crate::publish::{PublishError, at, create_private_file};
 use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
+use sha2::{Digest, Sha256};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -44,38 +45,61 @@ const BALANCES_COLUMNS: [&str; 9] = [
     "delta",
 ];
 
+/// A report file, written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenReport {
+    /// Its name.
+    pub name: &'static str,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256Hash,
+}
+
 /// A report file under construction.
 #[derive(Debug)]
 pub(super) struct ReportFile {
+    name: &'static str,
     path: PathBuf,
     file: BufWriter<File>,
+    hasher: Sha256,
+    bytes: u64,
 }
 
 impl ReportFile {
-    fn create(path: &Path, columns: &[&str]) -> Result<ReportFile, PublishError> {
-        let file = BufWriter::with_capacity(128 * 1024, create_private_file(path)?);
-        let mut report = ReportFile { path: path.to_path_buf(), file };
+    fn create(
+        directory: &Path,
+        name: &'static str,
+        columns: &[&str],
+    ) -> Result<ReportFile, PublishError> {
+        let path = directory.join(name);
+        let file = BufWriter::with_capacity(128 * 1024, create_private_file(&path)?);
+        let mut report = ReportFile { name, path, file, hasher: Sha256::new(), bytes: 0 };
         report.write(CsvRows::with_header(columns).bytes())?;
         Ok(report)
     }
 
     /// `changes.csv` in `directory`.
     pub(super) fn changes(directory: &Path) -> Result<ReportFile, PublishError> {
-        ReportFile::create(&directory.join("changes.csv"), &CHANGES_COLUMNS)
+        ReportFile::create(directory, "changes.csv", &CHANGES_COLUMNS)
     }
 
     /// `findings.csv` in `directory`.
     pub(super) fn findings(directory: &Path) -> Result<ReportFile, PublishError> {
-        ReportFile::create(&directory.join("findings.csv"), &FINDINGS_COLUMNS)
+        ReportFile::create(directory, "findings.csv", &FINDINGS_COLUMNS)
     }
 
     pub(super) fn write(&mut self, rows: &[u8]) -> Result<(), PublishError> {
+        self.hasher.update(rows);
+        self.bytes += rows.len() as u64;
         self.file.write_all(rows).map_err(at("write", &self.path))
     }
 
-    pub(super) fn finish(self) -> Result<(), PublishError> {
+    pub(super) fn finish(self) -> Result<WrittenReport, PublishError> {
         let file = self.file.into_inner().map_err(|e| at("write", &self.path)(e.into_error()))?;
-        file.sync_all().map_err(at("sync", &self.path))
+        file.sync_all().map_err(at("sync", &self.path))?;
+        let sha256 = Sha256Hash(self.hasher.finalize().into());
+        Ok(WrittenReport { name: self.name, bytes: self.bytes, sha256 })
     }
 }
 
@@ -143,9 +167,9 @@ pub(super) fn write_balances(
     findings: &mut FindingsFile,
     mut deltas: Sorter,
     directory: &Path,
-) -> Result<Users, AnalyzeError> {
+) -> Result<(Users, [WrittenReport; 2]), AnalyzeError> {
     let damaged = || ScratchError::Damaged;
-    let mut balances = ReportFile::create(&directory.join("balances.csv"), &BALANCES_COLUMNS)?;
+    let mut balances = ReportFile::create(directory, "balances.csv", &BALANCES_COLUMNS)?;
     let mut users = Users { by_finding: vec![0; FindingCode::ALL.len()], ..Users::default() };
     let mut user: Option<(Vec<u8>, Mask)> = None;
     let mut csv = CsvRows::new();
@@ -181,9 +205,8 @@ pub(super) fn write_balances(
         }
     }
     users.count(user.as_ref());
-    balances.finish()?;
-    write_deltas(deltas.finish()?, directory)?;
-    Ok(users)
+    let written = [write_deltas(deltas.finish()?, directory)?, balances.finish()?];
+    Ok((users, written))
 }
 
 impl Users {
@@ -250,8 +273,8 @@ fn delta_key(position: &Position, key: &[u8]) -> Vec<u8> {
     sort_key
 }
 
-fn write_deltas(mut sorted: SortedRows, directory: &Path) -> Result<(), AnalyzeError> {
-    let mut file = ReportFile::create(&directory.join("balance_deltas.csv"), &BALANCES_COLUMNS)?;
+fn write_deltas(mut sorted: SortedRows, directory: &Path) -> Result<WrittenReport, AnalyzeError> {
+    let mut file = ReportFile::create(directory, "balance_deltas.csv", &BALANCES_COLUMNS)?;
     let mut row = Row::default();
     while sorted.next_into(&mut row)? {
         file.write(&row.payload)?;

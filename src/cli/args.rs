@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Preview(PreviewArgs),
     /// One token of a plan: before, after, and why
     Explain(ExplainArgs),
+    /// Derive every figure of a plan's reports anew, and say whether they hold
+    Audit(AuditArgs),
     /// Check every prerequisite of applying a plan to a database
     Validate(ValidateArgs),
     /// Apply a plan to the database, or to a copy of its snapshot
@@ -455,6 +457,37 @@ pub(crate) struct ValidateArgs {
     pub(crate) server: ServerArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  remelt audit plan\n  \
+    remelt audit plan --snapshot snapshot\n\nExits with 1 when something does not hold.")]
+pub(crate) struct AuditArgs {
+    /// Directory with the plan
+    pub(crate) plan_dir: PathBuf,
+    /// The snapshot that the plan was made from: everything is derived from it, too
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Memory for what grows with the data; the rest spills to TMPDIR
+    #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "1GiB")]
+    pub(crate) memory: u64,
+    /// Worker threads; all processors when not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
+}
+
+impl AuditArgs {
+    /// How to repeat the analysis; the plan itself says what rule it follows.
+    pub(crate) fn rule(&self) -> RuleArgs {
+        RuleArgs {
+            spent_at: SpentAtArg::Repair,
+            repair_time: None,
+            memory: self.memory,
+            threads: self.threads,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

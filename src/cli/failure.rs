@@ -2,13 +2,14 @@
 
 use remelt::analysis::AnalyzeError;
 use remelt::api::{ServeError, TokenError};
+use remelt::audit::AuditError;
 use remelt::copy::{CopyError, CopyRunError};
 use remelt::diff::DiffError;
 use remelt::export::ExportError;
 use remelt::generate::GenerateError;
 use remelt::journal::RunDirectoryError;
 use remelt::live::{ExitClass, RunError};
-use remelt::plan::{BuildError, PlanError};
+use remelt::plan::{BuildError, PageError, PlanError};
 use remelt::publish::PublishError;
 use remelt::server::ServerError;
 use remelt::snapshot::SnapshotError;
@@ -67,6 +68,7 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
             .or_else(|| cause.downcast_ref().map(input))
             .or_else(|| cause.downcast_ref().map(verify))
             .or_else(|| cause.downcast_ref().map(diff))
+            .or_else(|| cause.downcast_ref().map(audit))
             .or_else(|| cause.downcast_ref().map(publish))
             .or_else(|| cause.downcast_ref().map(generate))
             .or_else(|| cause.downcast_ref().map(serve))
@@ -96,6 +98,8 @@ fn build(error: &BuildError) -> (Exit, &'static str) {
     match error {
         BuildError::Analyze(error) => analyze(error),
         BuildError::Snapshot(error) => snapshot(error),
+        BuildError::Page(PageError::Table(_)) => (Exit::Failed, "io"),
+        BuildError::Page(PageError::Scratch(_)) => (Exit::Failed, "scratch"),
         BuildError::Publish(error) => publish(error),
     }
 }
@@ -233,6 +237,18 @@ fn diff(error: &DiffError) -> (Exit, &'static str) {
         DiffError::Malformed { .. } => (Exit::Failed, "malformed_input"),
         DiffError::Scratch(_) => (Exit::Failed, "scratch"),
         DiffError::Interrupted(_) => (Exit::Failed, "interrupted"),
+    }
+}
+
+fn audit(error: &AuditError) -> (Exit, &'static str) {
+    match error {
+        AuditError::Plan(error) => plan(error),
+        AuditError::Input(error) => input(error),
+        AuditError::Snapshot(error) => snapshot(error),
+        AuditError::Build(error) => build(error),
+        AuditError::Malformed { .. } => (Exit::Failed, "malformed_input"),
+        AuditError::Scratch(_) => (Exit::Failed, "scratch"),
+        AuditError::Interrupted(_) => (Exit::Failed, "interrupted"),
     }
 }
 

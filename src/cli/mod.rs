@@ -6,6 +6,7 @@
 mod analyze;
 mod apply;
 mod args;
+mod audit;
 mod confirm;
 mod diff;
 mod explain;
@@ -49,6 +50,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Analyze(args) => analyze::run(&args, &output),
         Command::Preview(args) => preview::run(&args, &output),
         Command::Explain(args) => explain::run(&args, &output),
+        Command::Audit(args) => audit::run(&args, &output),
         Command::Validate(args) => validate::run(&args, &output),
         Command::Apply(args) => apply::run(&args, &output),
         Command::Verify(args) => verify::run(&args, &output),

@@ -2,12 +2,13 @@
 
 use super::explain::Explanation;
 use super::rehearse::RehearseReport;
+use remelt::audit::AuditReport;
 use remelt::diff::DiffReport;
 use remelt::export::ExportReport;
 use remelt::generate::GenerateStats;
 use remelt::journal::{ApplyReport, DriftEntry, RollbackReport, RunState};
-use remelt::live::{CheckResult, StatusReport, ValidateReport};
-use remelt::model::FindingCode;
+use remelt::live::{StatusReport, ValidateReport};
+use remelt::model::{CheckResult, FindingCode};
 use remelt::plan::{AnalyzeReport, JsonAmount, PlanFile, Preview};
 use remelt::snapshot::format::Consistency;
 use remelt::verify::VerifyReport;
@@ -149,7 +150,7 @@ pub(crate) fn analyze(report: &AnalyzeReport) -> String {
         counted(stats.total_users, "user"),
         bytes(report.snapshot.bytes)
     );
-    line!(text, "           {}", consistency(report.snapshot.consistency));
+    line!(text, "           {}", consistency(report.snapshot.consistency.as_str()));
     line!(
         text,
         "Melted     {}: {} unspent (the bug), {} spent; health score {}",
@@ -425,16 +426,62 @@ pub(crate) fn explain(report: &Explanation) -> String {
     text
 }
 
+fn word(result: CheckResult) -> &'static str {
+    match result {
+        CheckResult::Pass => "pass",
+        CheckResult::Warn => "WARN",
+        CheckResult::Fail => "FAIL",
+    }
+}
+
+/// `audit`: a line or two a check, at most 80 columns.
+pub(crate) fn audit(report: &AuditReport, plan: &Path, has_snapshot: bool) -> String {
+    let mut text = String::new();
+    for check in &report.checks {
+        let details: Vec<&str> = check.detail.split(' ').collect();
+        wrapped_words(&mut text, &format!("{}  {:<26}", word(check.result), check.name), &details);
+        if check.result != CheckResult::Pass {
+            let action: Vec<&str> = check.action.split(' ').collect();
+            wrapped_words(&mut text, &format!("{:>32}", "-> "), &action);
+        }
+    }
+    line!(text);
+    match (report.ok, has_snapshot) {
+        (false, _) => line!(text, "The plan or its reports do NOT hold."),
+        (true, true) => line!(text, "All of it holds, and follows from the snapshot."),
+        (true, false) => {
+            line!(text, "All of it holds together. Whether it follows from the data, tells:");
+            line!(text, "  remelt audit {} --snapshot SNAPSHOT", plan.display());
+        }
+    }
+    text
+}
+
+/// `head` and `words` in lines of at most 79 columns, the words below each other; a longer word stands
+/// alone.
+fn wrapped_words(text: &mut String, head: &str, words: &[&str]) {
+    let mut row = head.to_owned();
+    let mut is_first = true;
+    for word in words {
+        if !is_first && row.chars().count() + 1 + word.chars().count() > 79 {
+            line!(text, "{row}");
+            row = " ".repeat(head.chars().count());
+            is_first = true;
+        }
+        if !is_first {
+            row.push(' ');
+        }
+        row.push_str(word);
+        is_first = false;
+    }
+    line!(text, "{row}");
+}
+
 /// `validate`.
 pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
     let mut text = String::new();
     for check in &report.checks {
-        let word = match check.result {
-            CheckResult::Pass => "pass",
-            CheckResult::Warn => "WARN",
-            CheckResult::Fail => "FAIL",
-        };
-        line!(text, "{word}  {}", check.name);
+        line!(text, "{}  {}", word(check.result), check.name);
         line!(text, "        {}", check.detail);
         if check.result != CheckResult::Pass && !check.action.is_empty() {
             line!(text, "     -> {}", check.action);

@@ -26,6 +26,7 @@ mod verify;
 mod work;
 
 pub use crate::journal::{ApplyReport, ManifestReport, RollbackReport};
+pub use crate::model::{Check, CheckResult};
 pub use crate::verify::VerifyReport;
 pub use apply::apply;
 pub use error::{ExitClass, RunError};
@@ -38,5 +39,5 @@ pub use status::{
     recommend, status,
 };
 pub use store::{JOURNAL_COLLECTION, RUNS_COLLECTION};
-pub use validate::{Check, CheckResult, ValidateReport, validate};
+pub use validate::{ValidateReport, validate};
 pub use verify::verify;

@@ -3,6 +3,7 @@
 use crate::analysis::{Analysis, FindingTotals};
 use crate::model::{FindingCode, Sha256Hash, Timestamp};
 use crate::snapshot::Snapshot;
+use crate::snapshot::format::Consistency;
 use crate::snapshot::identity::ChunkTable;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -52,8 +53,8 @@ impl<'de> Deserialize<'de> for JsonAmount {
 }
 
 /// `analyze`'s result object (`design.md`, Result objects). Key order is the order of the fields.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AnalyzeReport {
     /// What was analysed.
     pub snapshot: SnapshotReport,
@@ -78,13 +79,13 @@ pub struct AnalyzeReport {
 }
 
 /// What was analysed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SnapshotReport {
     /// Root hash.
     pub sha256: Sha256Hash,
     /// `snapshot`, `none` or `foreign`.
-    pub consistency: &'static str,
+    pub consistency: Consistency,
     /// Cluster time.
     pub cluster_time: Option<String>,
     /// Bytes of all documents.
@@ -94,7 +95,8 @@ pub struct SnapshotReport {
 }
 
 /// Documents by role.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DocumentsReport {
     /// Tokens.
     pub cashu_tokens: u64,
@@ -103,8 +105,8 @@ pub struct DocumentsReport {
 }
 
 /// Counts.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StatsReport {
     /// Documents.
     pub total_tokens: u64,
@@ -121,8 +123,8 @@ pub struct StatsReport {
 }
 
 /// What the plan changes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImpactReport {
     /// Changes.
     pub tokens_to_migrate: u64,
@@ -133,8 +135,8 @@ pub struct ImpactReport {
 }
 
 /// The plan.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanReport {
     /// Its hash.
     pub sha256: Sha256Hash,
@@ -149,8 +151,8 @@ pub struct PlanReport {
 }
 
 /// What was measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PerformanceReport {
     /// Bytes of documents.
     pub bytes: u64,
@@ -203,7 +205,7 @@ pub(super) fn report(
     AnalyzeReport {
         snapshot: SnapshotReport {
             sha256: analysis.snapshot,
-            consistency: snapshot.consistency().as_str(),
+            consistency: snapshot.consistency(),
             cluster_time: snapshot.cluster_time().map(str::to_owned),
             bytes,
             documents: DocumentsReport {
@@ -233,9 +235,10 @@ pub(super) fn report(
     }
 }
 
+/// 1 − problematic / melted; 1 when nothing is melted.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)] // a score for people, no amount
-fn health_score(problematic: u64, melted: u64) -> f64 {
-    if melted == 0 { 1.0 } else { (melted - problematic) as f64 / melted as f64 }
+pub(crate) fn health_score(problematic: u64, melted: u64) -> f64 {
+    if melted == 0 { 1.0 } else { melted.saturating_sub(problematic) as f64 / melted as f64 }
 }
 
 fn finding(code: FindingCode, totals: &FindingTotals, has_wallets: bool) -> Value {
