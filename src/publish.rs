@@ -61,10 +61,14 @@ pub fn io_reason(error: &io::Error) -> String {
 /// # Errors
 /// When it is none, or can't be opened.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    }
+    refuse_irregular(path)?;
     File::open(path)
+}
+
+/// Refuses a link, a directory or a FIFO at `path`.
+pub(crate) fn refuse_irregular(path: &Path) -> io::Result<()> {
+    let is_file = fs::symlink_metadata(path)?.is_file();
+    if is_file { Ok(()) } else { Err(io::Error::from(io::ErrorKind::InvalidInput)) }
 }
 
 /// Attaches the action and path to an IO error.
