@@ -195,12 +195,16 @@ impl StagedDirectory {
     /// Puts the directory in its place. Every file in it must have been synced.
     ///
     /// # Errors
-    /// When a sync or the rename fails; the partial directory is then removed.
+    /// When a sync or the rename fails; then nothing stands in its place.
     pub fn publish(mut self) -> Result<(), PublishError> {
         sync_directory(&self.partial)?;
         fs::rename(&self.partial, &self.destination).map_err(at("rename", &self.destination))?;
-        self.lock = None; // nothing is left to remove
-        sync_directory(&parent_of(&self.destination))
+        let synced = sync_directory(&parent_of(&self.destination));
+        // What may not survive a crash is taken back, to be removed.
+        if synced.is_ok() || fs::rename(&self.destination, &self.partial).is_err() {
+            self.lock = None; // nothing is left to remove
+        }
+        synced
     }
 }
 

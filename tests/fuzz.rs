@@ -49,8 +49,22 @@ fn read_seeds(target: &str) -> Vec<Vec<u8>> {
 
 /// Numbers at which code decides.
 const EDGES: [i64; 16] = [
-    0, 1, 4, 5, -1, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x7fff_ffff, -0x8000_0000, 16 << 20,
-    (16 << 20) + (16 << 10) + 1, i64::MAX, i64::MIN,
+    0,
+    1,
+    4,
+    5,
+    -1,
+    0x7f,
+    0x80,
+    0xff,
+    0x100,
+    0xffff,
+    0x7fff_ffff,
+    -0x8000_0000,
+    16 << 20,
+    (16 << 20) + (16 << 10) + 1,
+    i64::MAX,
+    i64::MIN,
 ];
 
 /// One mutation of `bytes`, perhaps with parts of another seed.
@@ -232,6 +246,9 @@ fn seeds_are_what_the_program_writes() {
         let known = fs::read(&path).unwrap_or_default();
         // What a compressor makes of it is its own affair.
         let is_packed = name.ends_with(".gz") || name.ends_with(".zst");
-        assert!(is_packed && !known.is_empty() || known == bytes, "{name} differs; REMELT_BLESS=1 writes the seeds anew");
+        assert!(
+            is_packed && !known.is_empty() || known == bytes,
+            "{name} differs; REMELT_BLESS=1 writes the seeds anew"
+        );
     }
 }

@@ -6,9 +6,7 @@ use crate::support::dumps::write_dump;
 use crate::support::files::{files_below, names_in};
 use crate::support::live::documents_in;
 use crate::support::odd;
-use crate::support::raw::{
-    RawValue, array, bare, document, element, int32, int64, nested, string,
-};
+use crate::support::raw::{RawValue, array, bare, document, element, int32, int64, nested, string};
 use remelt::document::{ValueKind, remove_field, validate};
 use remelt::plan::Plan;
 use serde_json::Value;
@@ -98,9 +96,9 @@ impl Repaired {
 
 /// The document without the fields that the rule may change.
 fn rest(document: &[u8]) -> Vec<u8> {
-    RULE_FIELDS.iter().fold(document.to_vec(), |document, name| {
-        remove_field(&document, name.as_bytes()).unwrap()
-    })
+    RULE_FIELDS
+        .iter()
+        .fold(document.to_vec(), |document, name| remove_field(&document, name.as_bytes()).unwrap())
 }
 
 /// Repairs `tokens`, all of which the rule wants, and makes sure that nothing else was touched.
@@ -119,7 +117,8 @@ fn every_odd_value_and_name_is_kept_byte_for_byte() {
     let names: [&[u8]; 7] = [b"", b"$set", b"$where", b"a.b", b"\xff\xfe", b"__proto__", b"0"];
     let named = names.map(|name| element(name, &int32(1)));
     let valued = odd::values().into_iter().map(|(_, value)| element("odd", &value));
-    let twice = [element("a", &int32(1)), element("b", &int32(2)), element("a", &int32(3))].concat();
+    let twice =
+        [element("a", &int32(1)), element("b", &int32(2)), element("a", &int32(3))].concat();
     let odd_keys = RawValue::new(
         ValueKind::Array,
         document(&[element("7", &int32(1)), element("5", &int32(2)), element("x", &int32(3))]),
@@ -206,7 +205,10 @@ fn proofs_that_only_a_mint_could_judge_are_kept_and_change_no_figure() {
         without(2),
         without(3),
         replaced("C", &string("not on the curve")),
-        replaced("C", &string("02ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff")),
+        replaced(
+            "C",
+            &string("02ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"),
+        ),
         replaced("C", &int32(1)),
         replaced("id", &string("a keyset that nobody knows")),
         replaced("id", &bare(ValueKind::Null)),
@@ -281,9 +283,8 @@ fn no_cell_of_any_report_runs_or_deceives_and_the_plan_keeps_the_exact_text() {
                 let runs = cell.trim_start().starts_with(['=', '+', '-', '@', '＝'])
                     || cell.starts_with(['\t', '\r', '\n', '\0']);
                 assert!(is_number || !runs, "{name}: {cell:?}");
-                let deceives = |c: char| {
-                    matches!(c, '\0' | '\u{200f}' | '\u{202e}' | '\u{2066}' | '\u{feff}')
-                };
+                let deceives =
+                    |c: char| matches!(c, '\0' | '\u{200f}' | '\u{202e}' | '\u{2066}' | '\u{feff}');
                 assert!(!cell.contains(deceives), "{name}: {cell:?}");
             }
         }

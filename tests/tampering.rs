@@ -55,9 +55,7 @@ fn alterations(whole: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
         })
     });
     let cuts = (0..whole.len()).map(|end| (format!("cut at {end}"), whole[..end].to_vec()));
-    let more = [0, b'\n'].map(|byte| {
-        (format!("byte {byte} appended"), [whole, &[byte]].concat())
-    });
+    let more = [0, b'\n'].map(|byte| (format!("byte {byte} appended"), [whole, &[byte]].concat()));
     flips.chain(cuts).chain(more)
 }
 
@@ -224,7 +222,14 @@ fn write_run(plan: &Path) -> (PathBuf, Vec<Record>) {
         state: RunState::Completed,
         started_at: Timestamp(1),
         updated_at: Timestamp(2),
-        batches: vec![BatchEntry { batch: 0, from: 0, outcome, changes: 500, written: 499, sha256 }],
+        batches: vec![BatchEntry {
+            batch: 0,
+            from: 0,
+            outcome,
+            changes: 500,
+            written: 499,
+            sha256,
+        }],
         drifted_count: 1,
         drifted: vec![DriftEntry { batch: 0, ordinal: 7, id, kind }],
         journal_sha256: run.journal_head(),
@@ -237,8 +242,7 @@ fn write_run(plan: &Path) -> (PathBuf, Vec<Record>) {
 fn no_alteration_of_a_runs_journal_and_manifest_goes_unnoticed() {
     let plan = scratch();
     let (run, records) = write_run(plan.path());
-    let read_journal =
-        || RunDirectory::resume(plan.path(), "a-run").map(|(_, records)| records);
+    let read_journal = || RunDirectory::resume(plan.path(), "a-run").map(|(_, records)| records);
     let journal = alter(&run.join("journal"), read_journal, |what, seen| {
         // A torn tail is dropped: it is a record that nobody was told of. But what is
         // left is always a beginning of what was written.

@@ -4,6 +4,7 @@
 //! here.
 
 pub(crate) mod archive_writer;
+pub(crate) mod canaries;
 pub(crate) mod command;
 pub(crate) mod dumps;
 pub(crate) mod exports;

@@ -269,7 +269,8 @@ impl Simulation<'_> {
             let (whole, from) = (whole.unwrap(), usize::try_from(head.from).unwrap());
             let part = whole.part(from, from + usize::try_from(head.changes).unwrap());
             if part.record.sha256 != head.sha256 || hash_bytes(part.bytes()) != head.sha256 {
-                broken = Some("the database's journal holds other changes than the plan".to_owned());
+                broken =
+                    Some("the database's journal holds other changes than the plan".to_owned());
             }
             let left = |field: &str| -> Vec<i64> {
                 let left = document.get_array(field).map_or(&[][..], Vec::as_slice);

@@ -137,9 +137,8 @@ async fn preflight(
             }
             Goal::Rollback => {
                 let (batch, from) = (key.batch, key.from);
-                let found = process.ask("read undo images", |world| {
-                    world.majority_journal(batch, from)
-                });
+                let found =
+                    process.ask("read undo images", |world| world.majority_journal(batch, from));
                 match found.await {
                     Some(found) => recorded_batch(&found, batch, from)?.written,
                     // It has not reached a majority yet; the worker waits for it.

@@ -416,7 +416,8 @@ fn nested<'a>(document: &'a [u8], name: &str) -> &'a [u8] {
 
 /// The `_id`s that an `update` command names, each with its update.
 fn statements(command: &[u8]) -> Vec<(Vec<u8>, &[u8])> {
-    let statements = elements(nested(command, "updates")).unwrap().map(|it| it.unwrap().value.bytes);
+    let statements =
+        elements(nested(command, "updates")).unwrap().map(|it| it.unwrap().value.bytes);
     let of = |statement| {
         let ids = elements(nested(nested(nested(statement, "q"), "_id"), "$in")).unwrap();
         ids.map(move |id| (id_key(id.unwrap().value), nested(statement, "u")))

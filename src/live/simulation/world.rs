@@ -6,8 +6,8 @@
 //! beyond that is as unkind as the seed says.
 
 use super::random::Random;
-use crate::document::{find, set_field};
 use crate::document::{Value as Bytes, ValueKind};
+use crate::document::{find, set_field};
 use crate::journal::Goal;
 use mongodb::bson::Document;
 use std::collections::BTreeMap;
@@ -138,7 +138,8 @@ impl World {
             majority_at: now,
             before: None,
         };
-        let tokens = planned.iter().map(|(id, (before, _))| (Key::Token(id.clone()), entry(before)));
+        let tokens =
+            planned.iter().map(|(id, (before, _))| (Key::Token(id.clone()), entry(before)));
         World {
             random: Random::new(seed),
             sabotage,
