@@ -80,7 +80,8 @@ impl<D: Database> Work<'_, D> {
         match error {
             None => Ok(()),
             Some(RunError::Drift { count, listed, .. }) => {
-                let written = held(self.log).written + held(self.log).already;
+                let log = held(self.log); // once: a second lock in one statement would wait for ever
+                let written = log.written + log.already;
                 Err(RunError::Drift { count, listed, written })
             }
             Some(error) => Err(error),
