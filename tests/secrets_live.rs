@@ -46,7 +46,7 @@ fn token(number: usize) -> Vec<u8> {
         element("_id", &int32(i32::try_from(number).unwrap())),
         element("npub", if odd { &encoded } else { &wallet_id }),
         element("wallet_id", &wallet_id),
-        element("mint_url", if odd { &encoded } else { &int32(3) }),
+        element("mint_url", if odd { &encoded } else { &wallet_id }),
         element("status", &string("unspent")),
         element("transaction_type", &string("melted")),
         element("transaction_id", if odd { &encoded } else { &wallet_id }),

@@ -78,8 +78,13 @@ pub(super) async fn run_unit(
     let attempt = Attempt { context, unit, changes: &changes };
     loop {
         let mut done = None;
-        let fault = match attempt.run(session, &mut done).await {
-            Ok(done) => return Ok(UnitEnd::Done(done)),
+        let ended = if vanished >= VANISHED_MAX && can_split {
+            attempt.is_unclaimed(session).await.map(|()| UnitEnd::Split)
+        } else {
+            attempt.run(session, &mut done).await.map(UnitEnd::Done)
+        };
+        let fault = match ended {
+            Ok(ended) => return Ok(ended),
             Err(fault) => fault,
         };
         attempted = done.or(attempted);
@@ -97,9 +102,6 @@ pub(super) async fn run_unit(
                 last
             }
         };
-        if vanished >= VANISHED_MAX && can_split {
-            return Ok(UnitEnd::Split);
-        }
         if !backoff.wait().await {
             return Err(attempt.gave_up(last));
         }
@@ -142,6 +144,15 @@ impl Attempt<'_> {
         commit(session).await?;
         self.reached("committed");
         Ok(done)
+    }
+
+    /// Makes sure that no earlier attempt was committed after all, before the batch is done in halves: its
+    /// journal document would collide here.
+    async fn is_unclaimed(&self, session: &mut impl Session) -> Result<(), Fault> {
+        session.start().await?;
+        let claimed = session.record(self.unit).await;
+        session.abort().await;
+        claimed
     }
 
     /// Everything between start and commit.

@@ -44,7 +44,7 @@ use tokio::time::{sleep, timeout};
 use world::{LEASE, Planned, Sabotage, World, id_of};
 
 /// Seeds tried when nothing else is asked for.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 10_000;
 /// Processes that are tried in bad weather before it clears.
 const TROUBLED_MAX: usize = 5;
 /// No story takes so long, by the simulated clock, unless somebody waits for ever.
