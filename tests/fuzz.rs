@@ -3,7 +3,7 @@
 //! This driver is blind: it knows nothing of coverage. It mutates committed seeds, so that what is tried
 //! lies near what is valid, and it is repeatable: an execution is named by target and number.
 //!
-//!     REMELT_FUZZ=5000000 cargo test --locked --release --test remelt fuzz     # the long form
+//!     REMELT_FUZZ=1000000 cargo test --locked --test remelt fuzz               # the long form
 //!     REMELT_FUZZ_FROM=123 REMELT_FUZZ=1 cargo test … fuzz::plan               # one of them again
 
 #[path = "fuzz/targets.rs"]
