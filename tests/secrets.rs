@@ -1,5 +1,6 @@
 //! No secret of any input appears in any output, in no spelling.
 
+use crate::support::canaries::{CANARIES, base64, find_secret};
 use crate::support::command::{Outcome, arg, run};
 use crate::support::dumps::write_dump;
 use crate::support::files::files_below;
@@ -7,54 +8,6 @@ use crate::support::raw::{array, document, element, int32, nested, string};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-/// One canary for each place where a secret stands.
-const CANARIES: [&str; 10] = [
-    "canary0secretcanary",
-    "canary1Ccanarycanary",
-    "canary2witnesscanary",
-    "canary3dleqcanarycan",
-    "canary4privkeycanary",
-    "canary5tokencanaryca",
-    "canary6unknowncanary",
-    "canary7proofidcanary",
-    "canary8insidecanary8",
-    "canary9mutedcanary99",
-];
-
-/// Base64 of `bytes` without padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-            << (8 * (3 - group.len()));
-        for digit in 0..=group.len() {
-            let index = usize::try_from(bits >> (18 - 6 * digit) & 63).unwrap();
-            text.push(char::from(DIGITS[index]));
-        }
-    }
-    text
-}
-
-/// Every spelling of `secret` that is looked for.
-fn spellings(secret: &str) -> Vec<String> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let mut all = vec![secret.to_owned(), secret.to_uppercase(), hex.to_uppercase(), hex];
-    // At each of the three places in a group of base64; the digits at the ends hold other bits too.
-    for before in 0..3 {
-        let text = base64(&[&vec![b'x'; before], secret.as_bytes()].concat());
-        let known = &text[if before == 0 { 0 } else { 4 }..text.len() / 4 * 4 - 4];
-        all.push(known.to_owned());
-        all.push(known.replace('+', "-").replace('/', "_"));
-    }
-    all
-}
-
-fn find_secret(bytes: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(bytes);
-    CANARIES.iter().flat_map(|canary| spellings(canary)).find(|spelling| text.contains(spelling))
-}
 
 fn assert_silent(outcome: &Outcome) {
     for (stream, text) in [("stdout", &outcome.stdout), ("stderr", &outcome.stderr)] {
@@ -132,6 +85,16 @@ fn the_search_finds_every_spelling() {
     let canary = CANARIES[3];
     let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(base64(b"any carnal pleas"), "YW55IGNhcm5hbCBwbGVhcw");
+    let odd = CANARIES[1];
+    for text in [
+        serde_json::json!({ "a": odd }).to_string(),
+        format!("{odd:?}"),
+        format!("a,\"{}\"", odd.replace('"', "\"\"")),
+        "mongodb://u:canary1C%22%27%5C%2F%3C%26%3E%20%C3%A9%25%2Bcanary@host".to_owned(),
+        "canary1C\\u0022'\\u005c/<&>\\u0020\\u00e9%+canary".to_owned(),
+    ] {
+        assert!(find_secret(text.as_bytes()).is_some(), "{text}");
+    }
     for text in [
         format!("<{canary}>"),
         hex.to_uppercase(),

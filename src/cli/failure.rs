@@ -125,6 +125,7 @@ fn snapshot(error: &SnapshotError) -> (Exit, &'static str) {
         SnapshotError::Part { .. } => (Exit::Failed, "input"),
         SnapshotError::Manifest { .. }
         | SnapshotError::Incoherent(_)
+        | SnapshotError::Metadata { .. }
         | SnapshotError::Altered { .. } => (Exit::Failed, "altered_snapshot"),
     }
 }

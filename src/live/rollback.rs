@@ -5,6 +5,7 @@ use super::error::RunError;
 use super::guard::guard_deployment;
 use super::lease::Lease;
 use super::migration_state::{self, Change};
+use super::mongo::Mongo;
 use super::observe::observe;
 use super::options::RunOptions;
 use super::pace::Pace;
@@ -128,7 +129,7 @@ async fn with_lease(
 }
 
 /// A run that was completed must have all of its undo images.
-fn check_complete(run: &StoredRun, recorded: &[Recorded]) -> Result<(), RunError> {
+pub(super) fn check_complete(run: &StoredRun, recorded: &[Recorded]) -> Result<(), RunError> {
     let seen: u64 = recorded.iter().map(|found| found.changes).sum();
     let may_lack =
         matches!(run.state, RunState::Running | RunState::Interrupted | RunState::Failed);
@@ -167,19 +168,19 @@ impl Undo<'_> {
         let total = queue.iter().map(|key| key.changes).sum();
         self.progress.begin("roll the run back", total, Unit::Documents);
         let directory = held(&self.log).directory();
+        let context = RunContext {
+            options: self.options,
+            collection: &self.run.collection,
+            run_id: &self.run.id,
+            plan_sha256,
+            goal: Goal::Rollback,
+        };
+        let pace = Pace::new(self.server, self.options, self.progress, directory);
         let work = Work {
-            context: RunContext {
-                server: self.server,
-                options: self.options,
-                collection: &self.run.collection,
-                run_id: &self.run.id,
-                plan_sha256,
-                goal: Goal::Rollback,
-                lease,
-            },
+            context,
+            database: Mongo { context, server: self.server, lease, pace },
             plan: None,
             progress: self.progress,
-            pace: Pace::new(self.server, self.options, self.progress, directory),
             log: &self.log,
             queue: Mutex::new(queue.into()),
             has_failed: AtomicBool::new(false),
