@@ -10,7 +10,7 @@
 //! [`document`] walks and edits raw BSON; [`snapshot`] identifies, writes and reads snapshots and dumps;
 //! [`analysis`] finds what is wrong and what would change; [`plan`] writes that down, hashed, as what
 //! will change and how to undo it; [`journal`] keeps what a run has done; [`copy`], [`verify`] and
-//! [`diff`] work on snapshots; [`server`] connects, [`export`] reads, [`decide`] says in one table what
+//! [`diff`] work on snapshots; [`server`] connects, [`export`] reads, [`cluster`] analyses inside the database, [`decide`] says in one table what
 //! follows from what is recorded and seen, and [`live`] applies and rolls back in transactions.
 //! [`generate`] makes ledgers with a known truth. [`progress`], [`publish`], [`sealed`] and [`scratch`]
 //! serve them all: counters, files that appear whole, sealed JSON, bounded sorting.
@@ -19,6 +19,7 @@
 //! is no part of this library, gives them both.
 
 pub mod analysis;
+pub mod cluster;
 pub mod copy;
 pub mod decide;
 pub mod diff;

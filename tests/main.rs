@@ -9,6 +9,8 @@
 mod analysis_matches_oracle;
 mod bad_inputs;
 mod cli;
+mod cluster;
+mod cluster_matches_local;
 mod determinism;
 mod edit_matches_server;
 mod export;

@@ -21,6 +21,7 @@ mod token;
 mod wallets;
 
 pub use csv::{CsvRows, cell_text, printable};
+pub(crate) use findings::is_npub_malformed;
 pub use fingerprint::FingerprintKey;
 pub use rule::{
     ChangedFields, ImagePair, NotChanged, ProposedChange, RULE, RuleOptions, STORED_BYTES_MAX,

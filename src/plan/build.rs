@@ -93,7 +93,9 @@ pub fn build(
     sync_directory(&reports)?;
     progress.check().map_err(AnalyzeError::from)?;
     staged.publish()?;
-    summary.plan.path = directory.display().to_string();
+    if let Some(plan) = &mut summary.plan {
+        plan.path = directory.display().to_string();
+    }
     Ok(summary)
 }
 

@@ -16,4 +16,8 @@ pub use file::{
     PlannedTotals, RuleRecord,
 };
 pub use preview::{AmountRange, Preview, PreviewStats, UserImpact, preview};
-pub use report::{AnalyzeReport, JsonAmount, PerformanceReport, seconds_of};
+pub use report::{
+    AnalyzeReport, DocumentsReport, ImpactReport, JsonAmount, PerformanceReport, PlanReport,
+    SnapshotReport, StatsReport, seconds_of,
+};
+pub(crate) use report::{findings_object, health_score};
