@@ -101,22 +101,22 @@ async fn run(
     wallets: Option<&str>,
 ) -> Result<Found, ClusterError> {
     let on_tokens = |name, pipeline| Step { name, collection: options.tokens.as_str(), pipeline };
-    let documents = on_tokens("checking documents", documents::pipeline(options.spent_at));
+    let documents = on_tokens("check the documents", documents::pipeline(options.spent_at));
     let documents = reading.figures(documents).await?;
     let mut npubs = Npubs::default();
-    let step = on_tokens("checking npubs", npubs::pipeline());
+    let step = on_tokens("check the npubs", npubs::pipeline());
     reading.each(step, |group| npubs.take(group).map_err(|_| ClusterError::Figures)).await?;
-    let secrets = reading.figures(on_tokens("comparing secrets", secrets::pipeline())).await?;
-    let step = on_tokens("comparing operations", transaction_ids::pipeline());
+    let secrets = reading.figures(on_tokens("compare the secrets", secrets::pipeline())).await?;
+    let step = on_tokens("compare transactions", transaction_ids::pipeline());
     let transaction_ids = reading.figures(step).await?;
-    let melts = reading.figures(on_tokens("matching melts", melts::pipeline())).await?;
-    let step = on_tokens("matching wallets", wallets::pipeline(wallets));
+    let melts = reading.figures(on_tokens("match the melts", melts::pipeline())).await?;
+    let step = on_tokens("match the wallets", wallets::pipeline(wallets));
     let on_wallets = reading.figures(step).await?;
     let wallets_size = match wallets {
         None => None,
         Some(collection) => {
             let pipeline = wallets::size_pipeline();
-            let step = Step { name: "counting wallets", collection, pipeline };
+            let step = Step { name: "count the wallets", collection, pipeline };
             Some(reading.figures(step).await?)
         }
     };

@@ -15,7 +15,6 @@ use std::time::Duration;
 /// How often a wait for the server looks whether it was told to stop.
 const STOP_LOOK: Duration = Duration::from_millis(200);
 
-const DOING: &str = "run an aggregation";
 const PRIVILEGE: &str = "find on the collection (the role read has it)";
 
 /// How far the documents are to be of one point in time.
@@ -29,7 +28,7 @@ pub enum ClusterConsistency {
 
 /// A step of the analysis: a pipeline on a collection.
 pub(super) struct Step<'a> {
-    /// What it does, for the progress and, as the operation's comment, for `currentOp`.
+    /// What it is to do: for the progress, for errors and, in the operation's comment, for `currentOp`.
     pub(super) name: &'static str,
     pub(super) collection: &'a str,
     pub(super) pipeline: Vec<Document>,
@@ -103,7 +102,8 @@ impl<'a> Reading<'a> {
         step: Step<'_>,
         mut take: impl FnMut(&[u8]) -> Result<(), ClusterError>,
     ) -> Result<(), ClusterError> {
-        let judged = || judge(DOING, PRIVILEGE);
+        let doing = step.name;
+        let judged = || judge(doing, PRIVILEGE);
         let collection = self.server.database().collection::<RawDocumentBuf>(step.collection);
         let mut aggregate = collection
             .aggregate(step.pipeline)

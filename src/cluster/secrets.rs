@@ -133,7 +133,8 @@ fn votes() -> Document {
         DOUBLE_COUNTED: once(is_double_counted()),
         CROSS_USER: once(all([simple(), cross_user()])),
         PHANTOM_AMOUNT: choose(is_first(), "$phantom", 0),
-        OF_A_DUPLICATE: 1,
+        // A bare 1 would include a field of that name.
+        OF_A_DUPLICATE: {"$literal": 1},
         OF_A_DOUBLE_COUNTED: one_if(is_double_counted()),
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn pipeline() -> Vec<Document> {
         doc! {"$project": {"_id": 0, "users": 1}},
         doc! {"$unwind": {"path": "$users", "includeArrayIndex": "nth"}},
         doc! {"$project": {
-            "user": "$users", code: one_if(equal("$nth", 0_i64)), OF_A_DUPLICATE: 1,
+            "user": "$users", code: one_if(equal("$nth", 0_i64)), OF_A_DUPLICATE: {"$literal": 1},
         }},
     ];
     stages.extend(sums_and_users(&[code, OF_A_DUPLICATE]));
