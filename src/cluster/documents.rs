@@ -46,16 +46,16 @@ pub(super) fn pipeline(spent_at: SpentAt) -> Vec<Document> {
     }
     let names: Vec<&str> = figures.iter().map(|(name, _)| name.as_str()).collect();
     let mut by_mint = doc! {"user": "$_id.user"};
-    names.iter().for_each(|name| drop(by_mint.insert(*name, 1)));
+    names.iter().for_each(|name| drop(by_mint.insert(*name, format!("${name}"))));
     let below = negative_balance();
     by_mint.insert(FindingCode::NegativeBalance.as_str(), one_if(below_zero_sum(&below)));
     by_mint.insert(NEGATIVE_AMOUNT, below);
     let all_names = [&names[..], &[FindingCode::NegativeBalance.as_str(), NEGATIVE_AMOUNT]];
     let mut stages = vec![
-        doc! {"$project": facts()},
+        doc! {"$replaceWith": facts()},
         doc! {"$set": {"left": left_as_it_is(spent_at)}},
         doc! {"$group": by_position},
-        doc! {"$project": by_mint},
+        doc! {"$replaceWith": by_mint},
     ];
     stages.extend(sums_and_users(&all_names.concat()));
     stages
@@ -64,7 +64,6 @@ pub(super) fn pipeline(spent_at: SpentAt) -> Vec<Document> {
 /// What the conditions need of a document. Of text, an amount and the like null says that it is none.
 fn facts() -> Document {
     doc! {
-        "_id": 0,
         "user": text("$npub"),
         "mint": choose(is("$mint_url", "string"), "$mint_url", ""),
         "status": text("$status"),

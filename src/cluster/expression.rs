@@ -2,7 +2,8 @@
 //!
 //! `docs/findings.md`, "Reading a document", in the server's expressions. The server compares numbers
 //! across types, a symbol with a string, and follows a path through arrays; each function here says what
-//! keeps its meaning exact.
+//! keeps its meaning exact. Pipelines make documents with `$replaceWith` and never with `$project`, which
+//! would merge an embedded document into a field of that name that the ledger's document happens to have.
 
 use mongodb::bson::{Bson, Decimal128, doc};
 

@@ -16,8 +16,7 @@ pub(super) fn pipeline() -> Vec<Document> {
     let has_melt: Bson = doc! {"$gt": ["$melts", 0]}.into();
     let melts_of_user = doc! {"user": "$_id.user", code: "$melts", EXCESS: "$excess"};
     let mut stages = vec![
-        doc! {"$project": {
-            "_id": 0,
+        doc! {"$replaceWith": {
             "user": text("$npub"),
             "id": choose(is_type(TransactionType::Change), named(), text("$transaction_id")),
             "is_change": is_type(TransactionType::Change),

@@ -18,18 +18,18 @@ pub(super) const OF_A_DOUBLE_COUNTED: &str = "of_a_double_counted";
 /// The pipeline.
 pub(super) fn pipeline() -> Vec<Document> {
     let mut stages = vec![
-        doc! {"$project": {
-            "user": text("$npub"), "place": place(), "proof": proofs_with_a_secret(),
+        doc! {"$replaceWith": {
+            "_id": "$_id", "user": text("$npub"), "place": place(), "proof": proofs_with_a_secret(),
         }},
         doc! {"$unwind": "$proof"},
         doc! {"$group": by_secret()},
         doc! {"$match": {"proofs": {"$gt": 1}}},
-        doc! {"$project": {"_id": 0, "users": 1, "phantom": phantom(), "is_cross_user": {
+        doc! {"$replaceWith": {"users": "$users", "phantom": phantom(), "is_cross_user": {
             "$gt": [{"$size": "$users"}, 1],
         }}},
         // A document for each user of the secret; the first one counts the secret.
         doc! {"$unwind": {"path": "$users", "includeArrayIndex": "nth"}},
-        doc! {"$project": votes()},
+        doc! {"$replaceWith": votes()},
     ];
     stages.extend(sums_and_users(&[
         FindingCode::DuplicateSecrets.as_str(),
@@ -133,8 +133,7 @@ fn votes() -> Document {
         DOUBLE_COUNTED: once(is_double_counted()),
         CROSS_USER: once(all([simple(), cross_user()])),
         PHANTOM_AMOUNT: choose(is_first(), "$phantom", 0),
-        // A bare 1 would include a field of that name.
-        OF_A_DUPLICATE: {"$literal": 1},
+        OF_A_DUPLICATE: 1,
         OF_A_DOUBLE_COUNTED: one_if(is_double_counted()),
     }
 }

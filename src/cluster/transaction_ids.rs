@@ -13,16 +13,16 @@ pub(super) fn pipeline() -> Vec<Document> {
     let code = FindingCode::DuplicateTransactionId.as_str();
     let mut stages = vec![
         doc! {"$match": {"$expr": not(is_absent("$transaction_id"))}},
-        doc! {"$project": {"_id": 0, "user": text("$npub"), "id": identity("$transaction_id")}},
+        doc! {"$replaceWith": {"user": text("$npub"), "id": identity("$transaction_id")}},
         doc! {"$group": {
             "_id": "$id", "documents": {"$sum": 1}, "users": {"$addToSet": "$user"},
         }},
         doc! {"$match": {"documents": {"$gt": 1}}},
         // A document for each user of the id; the first one counts the id.
-        doc! {"$project": {"_id": 0, "users": 1}},
+        doc! {"$replaceWith": {"users": "$users"}},
         doc! {"$unwind": {"path": "$users", "includeArrayIndex": "nth"}},
-        doc! {"$project": {
-            "user": "$users", code: one_if(equal("$nth", 0_i64)), OF_A_DUPLICATE: {"$literal": 1},
+        doc! {"$replaceWith": {
+            "user": "$users", code: one_if(equal("$nth", 0_i64)), OF_A_DUPLICATE: 1,
         }},
     ];
     stages.extend(sums_and_users(&[code, OF_A_DUPLICATE]));

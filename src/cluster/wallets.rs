@@ -15,7 +15,7 @@ pub(super) const DANGLING_WALLET_ID: &str = "dangling_wallet_id";
 /// The pipeline on the tokens; `wallets` is the wallets' collection, `None` when there is none.
 pub(super) fn pipeline(wallets: Option<&str>) -> Vec<Document> {
     let mut stages = vec![
-        doc! {"$project": {
+        doc! {"$replaceWith": {
             "id": choose(is_absent("$wallet_id"), nothing(), identity("$wallet_id")),
             "npub": identity("$npub"),
             "mint": identity("$mint_url"),
@@ -23,8 +23,7 @@ pub(super) fn pipeline(wallets: Option<&str>) -> Vec<Document> {
         doc! {"$group": {
             "_id": {"id": "$id", "npub": "$npub", "mint": "$mint"}, "documents": {"$sum": 1},
         }},
-        doc! {"$project": {
-            "_id": 0,
+        doc! {"$replaceWith": {
             // Tokens without a wallet_id meet no wallet, so they need not meet each other.
             "id": choose(is_some("$_id.id"), "$_id.id", doc! {"none": "$_id"}),
             "held": {"npub": "$_id.npub", "mint": "$_id.mint", "documents": "$documents",
@@ -32,8 +31,7 @@ pub(super) fn pipeline(wallets: Option<&str>) -> Vec<Document> {
         }},
     ];
     if let Some(wallets) = wallets {
-        let each = doc! {"$project": {
-            "_id": 0,
+        let each = doc! {"$replaceWith": {
             "id": identity("$_id"),
             "wallet": {"npub": identity("$npub"), "mint": identity("$mint_url")},
         }};
@@ -45,7 +43,7 @@ pub(super) fn pipeline(wallets: Option<&str>) -> Vec<Document> {
             "_id": "$id", "wallet": {"$max": "$wallet"}, "held": {"$push": "$held"},
         }},
         doc! {"$unwind": "$held"},
-        doc! {"$project": votes()},
+        doc! {"$replaceWith": votes()},
     ]);
     let codes = [FindingCode::OrphanedTokens, FindingCode::WalletMismatch];
     let [orphaned, mismatch] = codes.map(FindingCode::as_str);
@@ -72,7 +70,6 @@ fn votes() -> Document {
         all([has_wallet(), doc! {"$or": [differs("npub"), differs("mint")]}.into()]);
     let documents_if = |condition: Bson| choose(condition, "$held.documents", 0);
     doc! {
-        "_id": 0,
         "user": choose(equal("$held.npub.type", "string"), "$held.npub.value", nothing()),
         FindingCode::OrphanedTokens.as_str(): documents_if(not(has_wallet())),
         FindingCode::WalletMismatch.as_str(): documents_if(is_mismatched),
