@@ -2,7 +2,9 @@
 
 use crate::support::dumps::{REPAIR_TIME_MS, build_options, make_plan, write_dump};
 use crate::support::exports::{connect, fill, split, stored};
-use crate::support::ledgers::{decimal, document, int32, int64, null, random_ledger, text};
+use crate::support::ledgers::{
+    array, decimal, document, int32, int64, nested, null, random_ledger, text,
+};
 use crate::support::live::odd_melted;
 use crate::support::mongod::{Options, ReplicaSet, shared};
 use crate::support::odd;
@@ -223,6 +225,70 @@ async fn on_documents_as_large_as_the_server_stores() {
     let options = ClusterOptions::default();
     let report = in_cluster(&server, &options).await;
     assert_eq!(report["impact"]["tokensToMigrate"], 2);
+}
+
+/// Two traps of the server: a `$project` merges what it computes into a field of that name, and a reader
+/// of few fields stops after as many as it wants, of which one may have come twice.
+#[tokio::test]
+async fn on_documents_with_the_pipelines_own_names_and_with_fields_twice() {
+    let shared = shared().await;
+    let database = &shared.database;
+    create(database, None).await;
+    let server = connect(&shared.uri).await;
+    let own = [
+        "user",
+        "mint",
+        "type",
+        "amount",
+        "source",
+        "id",
+        "npubs",
+        "place",
+        "proof",
+        "held",
+        "wallet",
+        "documents",
+        "excess",
+        "is_change",
+        "named",
+        "whole",
+        "left",
+        "bytes",
+        "users",
+        "nth",
+    ];
+    let list = || array(vec![nested(&[(b"type", text("x")), (b"bytes", text("y"))]), int32(1)]);
+    let token = |number: i32, copies: usize| {
+        let secret = nested(&[(b"secret", text("s")), (b"amount", int32(8))]);
+        let mut fields: Vec<(&[u8], _)> = vec![(b"_id", int32(number))];
+        fields.extend(own.iter().map(|name| (name.as_bytes(), list())));
+        for name in ["status", "transaction_type", "npub", "wallet_id", "transaction_id"] {
+            let value = match name {
+                "status" => "unspent",
+                "transaction_type" => "melted",
+                other => other,
+            };
+            fields.extend((0..copies).map(|_| (name.as_bytes(), text(value))));
+        }
+        fields.extend([(&b"spent_at"[..], list()), (b"updatedAt", list())]);
+        let metadata = nested(&[(b"source", text("p2p")), (b"total_amount", int32(3))]);
+        fields.extend([(&b"metadata"[..], metadata), (b"total_amount", int32(8))]);
+        fields.extend([(&b"mint_url"[..], text("m")), (b"proofs", array(vec![secret]))]);
+        document(&fields)
+    };
+    let mut wallet: Vec<(&[u8], _)> = vec![(b"_id", text("wallet_id"))];
+    wallet.extend(own.iter().map(|name| (name.as_bytes(), list())));
+    wallet.extend([
+        (&b"npub"[..], text("npub")),
+        (b"npub", text("other")),
+        (b"mint_url", text("m")),
+    ]);
+    refill(database, &[token(1, 1), token(2, 2), token(3, 3)], &[document(&wallet)]).await;
+    let report = compare(&server, database, true, "own names").await;
+    let count = |code: &str| report["findings"][code]["count"].as_u64().unwrap();
+    assert_eq!((count("duplicate_secrets"), count("missing_change")), (1, 3));
+    assert_eq!((count("orphaned_tokens"), count("wallet_mismatch")), (0, 0));
+    assert_eq!((count("duplicate_field"), count("duplicate_transaction_id")), (2, 1));
 }
 
 #[tokio::test]

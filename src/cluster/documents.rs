@@ -6,7 +6,7 @@
 
 use super::expression::{
     all, amount, any, below_zero, choose, equal, inside, is, is_absent, is_some, not, nothing,
-    one_if, text,
+    one_if, read, text,
 };
 use super::figures::sums_and_users;
 use crate::analysis::{STORED_BYTES_MAX, SpentAt};
@@ -52,7 +52,7 @@ pub(super) fn pipeline(spent_at: SpentAt) -> Vec<Document> {
     by_mint.insert(NEGATIVE_AMOUNT, below);
     let all_names = [&names[..], &[FindingCode::NegativeBalance.as_str(), NEGATIVE_AMOUNT]];
     let mut stages = vec![
-        doc! {"$replaceWith": facts()},
+        read(facts()),
         doc! {"$set": {"left": left_as_it_is(spent_at)}},
         doc! {"$group": by_position},
         doc! {"$replaceWith": by_mint},

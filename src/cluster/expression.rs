@@ -5,19 +5,29 @@
 //! keeps its meaning exact. Pipelines make documents with `$replaceWith` and never with `$project`, which
 //! would merge an embedded document into a field of that name that the ledger's document happens to have.
 
-use mongodb::bson::{Bson, Decimal128, doc};
+use mongodb::bson::{Bson, Decimal128, Document, doc};
 
 /// Largest integer up to which a double holds every one.
 const DOUBLE_MAX: i64 = 1 << 53;
 
+/// The stage that reads `fields` of a ledger's document; first in every pipeline.
+///
+/// It looks at the whole document besides. Otherwise the server would read only the fields that the
+/// pipeline names, and stop after as many as there are names: of a document in which one occurs twice, it
+/// would miss another.
+pub(super) fn read(mut fields: Document) -> Document {
+    fields.insert("whole", doc! {"$type": "$$ROOT"});
+    doc! {"$replaceWith": fields}
+}
+
 /// An `$and`.
-pub(super) fn all<const N: usize>(conditions: [Bson; N]) -> Bson {
-    doc! {"$and": conditions.to_vec()}.into()
+pub(super) fn all(conditions: impl Into<Vec<Bson>>) -> Bson {
+    doc! {"$and": Bson::Array(conditions.into())}.into()
 }
 
 /// An `$or`.
-pub(super) fn any<const N: usize>(conditions: [Bson; N]) -> Bson {
-    doc! {"$or": conditions.to_vec()}.into()
+pub(super) fn any(conditions: impl Into<Vec<Bson>>) -> Bson {
+    doc! {"$or": Bson::Array(conditions.into())}.into()
 }
 
 /// A `$not`.

@@ -89,12 +89,8 @@ mod tests {
     use mongodb::bson::serialize_to_vec;
 
     fn read(value: Bson) -> Option<i128> {
-        let document = serialize_to_vec(&doc! {"_id": null_id(), "x": value}).unwrap();
+        let document = serialize_to_vec(&doc! {"_id": Bson::Null, "x": value}).unwrap();
         Figures::read(&document).ok().map(|figures| figures.amount("x").unwrap())
-    }
-
-    fn null_id() -> Bson {
-        Bson::Null
     }
 
     #[test]

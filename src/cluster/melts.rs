@@ -1,7 +1,7 @@
 //! `missing_change`: melts that took more than they cost, grouped with the change documents that name them.
 
 use super::expression::{
-    all, amount, any, choose, equal, inside, is, is_some, nothing, one_if, text,
+    all, amount, any, choose, equal, inside, is, is_some, nothing, one_if, read, text,
 };
 use super::figures::sums_and_users;
 use crate::model::{FindingCode, TransactionType};
@@ -16,12 +16,12 @@ pub(super) fn pipeline() -> Vec<Document> {
     let has_melt: Bson = doc! {"$gt": ["$melts", 0]}.into();
     let melts_of_user = doc! {"user": "$_id.user", code: "$melts", EXCESS: "$excess"};
     let mut stages = vec![
-        doc! {"$replaceWith": {
+        read(doc! {
             "user": text("$npub"),
             "id": choose(is_type(TransactionType::Change), named(), text("$transaction_id")),
             "is_change": is_type(TransactionType::Change),
             EXCESS: choose(is_type(TransactionType::Melted), excess(), nothing()),
-        }},
+        }),
         doc! {"$match": {"$expr": any([is_change_with_name(), is_above_cost()])}},
         doc! {"$group": {
             "_id": {"id": "$id", "user": "$user"},

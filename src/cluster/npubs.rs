@@ -1,7 +1,7 @@
 //! `malformed_npub`: the only step whose documents are not figures. The server names each distinct `npub`
 //! once, with how many documents it has; the checksum is computed here, by the local engine's code.
 
-use super::expression::text;
+use super::expression::{read, text};
 use super::reading::text_bytes;
 use crate::analysis::is_npub_malformed;
 use crate::document::{Malformed, Value, find};
@@ -9,7 +9,10 @@ use mongodb::bson::{Document, doc};
 
 /// One group for each `npub` that is text, and one for all documents without.
 pub(super) fn pipeline() -> Vec<Document> {
-    vec![doc! {"$group": {"_id": text("$npub"), "documents": {"$sum": 1}}}]
+    vec![
+        read(doc! {"user": text("$npub")}),
+        doc! {"$group": {"_id": "$user", "documents": {"$sum": 1}}},
+    ]
 }
 
 /// What the groups add up to.

@@ -1,7 +1,7 @@
 //! `duplicate_secrets` and `double_counted`: proofs grouped by secret. The secrets never leave the server,
 //! where they are compared as they are; only counts do.
 
-use super::expression::{all, amount, any, choose, equal, is, not, nothing, one_if, text};
+use super::expression::{all, amount, any, choose, equal, is, not, nothing, one_if, read, text};
 use super::figures::sums_and_users;
 use crate::model::FindingCode;
 use mongodb::bson::{Bson, Document, doc};
@@ -18,9 +18,9 @@ pub(super) const OF_A_DOUBLE_COUNTED: &str = "of_a_double_counted";
 /// The pipeline.
 pub(super) fn pipeline() -> Vec<Document> {
     let mut stages = vec![
-        doc! {"$replaceWith": {
+        read(doc! {
             "_id": "$_id", "user": text("$npub"), "place": place(), "proof": proofs_with_a_secret(),
-        }},
+        }),
         doc! {"$unwind": "$proof"},
         doc! {"$group": by_secret()},
         doc! {"$match": {"proofs": {"$gt": 1}}},

@@ -1,6 +1,6 @@
 //! `duplicate_transaction_id`: one id in several documents.
 
-use super::expression::{equal, identity, is_absent, not, one_if, text};
+use super::expression::{choose, equal, identity, is_absent, is_some, nothing, one_if, read, text};
 use super::figures::sums_and_users;
 use crate::model::FindingCode;
 use mongodb::bson::{Document, doc};
@@ -12,8 +12,11 @@ pub(super) const OF_A_DUPLICATE: &str = "of_a_duplicate";
 pub(super) fn pipeline() -> Vec<Document> {
     let code = FindingCode::DuplicateTransactionId.as_str();
     let mut stages = vec![
-        doc! {"$match": {"$expr": not(is_absent("$transaction_id"))}},
-        doc! {"$replaceWith": {"user": text("$npub"), "id": identity("$transaction_id")}},
+        read(doc! {
+            "user": text("$npub"),
+            "id": choose(is_absent("$transaction_id"), nothing(), identity("$transaction_id")),
+        }),
+        doc! {"$match": {"$expr": is_some("$id")}},
         doc! {"$group": {
             "_id": "$id", "documents": {"$sum": 1}, "users": {"$addToSet": "$user"},
         }},

@@ -4,7 +4,9 @@
 //! A `$unionWith` and a `$group` instead of a `$lookup`: it costs the same on every form of cluster, and
 //! compares identifiers by type and bytes.
 
-use super::expression::{all, choose, equal, identity, is, is_absent, is_some, not, nothing};
+use super::expression::{
+    all, any, choose, equal, identity, is, is_absent, is_some, not, nothing, read,
+};
 use super::figures::sums_and_users;
 use crate::model::FindingCode;
 use mongodb::bson::{Bson, Document, doc};
@@ -15,11 +17,11 @@ pub(super) const DANGLING_WALLET_ID: &str = "dangling_wallet_id";
 /// The pipeline on the tokens; `wallets` is the wallets' collection, `None` when there is none.
 pub(super) fn pipeline(wallets: Option<&str>) -> Vec<Document> {
     let mut stages = vec![
-        doc! {"$replaceWith": {
+        read(doc! {
             "id": choose(is_absent("$wallet_id"), nothing(), identity("$wallet_id")),
             "npub": identity("$npub"),
             "mint": identity("$mint_url"),
-        }},
+        }),
         doc! {"$group": {
             "_id": {"id": "$id", "npub": "$npub", "mint": "$mint"}, "documents": {"$sum": 1},
         }},
@@ -31,10 +33,10 @@ pub(super) fn pipeline(wallets: Option<&str>) -> Vec<Document> {
         }},
     ];
     if let Some(wallets) = wallets {
-        let each = doc! {"$replaceWith": {
+        let each = read(doc! {
             "id": identity("$_id"),
             "wallet": {"npub": identity("$npub"), "mint": identity("$mint_url")},
-        }};
+        });
         stages.push(doc! {"$unionWith": {"coll": wallets, "pipeline": [each]}});
     }
     stages.extend([
@@ -66,8 +68,7 @@ fn votes() -> Document {
     let differs = |name: &str| -> Bson {
         doc! {"$ne": [format!("$held.{name}"), format!("$wallet.{name}")]}.into()
     };
-    let is_mismatched =
-        all([has_wallet(), doc! {"$or": [differs("npub"), differs("mint")]}.into()]);
+    let is_mismatched = all([has_wallet(), any([differs("npub"), differs("mint")])]);
     let documents_if = |condition: Bson| choose(condition, "$held.documents", 0);
     doc! {
         "user": choose(equal("$held.npub.type", "string"), "$held.npub.value", nothing()),
