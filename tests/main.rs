@@ -15,6 +15,8 @@ mod api_streams;
 mod audit;
 mod bad_inputs;
 mod cli;
+mod cluster;
+mod cluster_matches_local;
 mod dashboard;
 mod determinism;
 mod disk_faults;

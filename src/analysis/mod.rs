@@ -24,6 +24,7 @@ mod token;
 mod wallets;
 
 pub use csv::{CsvRows, cell_text, printable};
+pub(crate) use findings::is_npub_malformed;
 pub use fingerprint::FingerprintKey;
 pub use reports::WrittenReport;
 pub use rule::{

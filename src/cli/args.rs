@@ -246,23 +246,57 @@ pub(crate) struct RehearseArgs {
     pub(crate) source: SnapshotArgs,
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  remelt analyze dump/nctool plan\n  \
+/// What computes an analysis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineArg {
+    /// This program, from a snapshot; makes a plan
+    Local,
+    /// The database itself, in place, by aggregation; exports nothing and makes
+    /// no plan
+    Mongodb,
+}
+
+#[derive(Args)]
+#[command(
+    override_usage = "remelt analyze [OPTIONS] <SNAPSHOT> <PLAN_DIR>\n       \
+    remelt analyze [OPTIONS] --engine mongodb --uri <URI>",
+    after_help = "Examples:\n  remelt analyze dump/nctool plan\n  \
     remelt analyze nctool.archive.gz plan --repair-time 2026-01-31T12:00:00Z\n  \
-    remelt analyze dump plan --fail-on double_counted,duplicate_field")]
+    remelt analyze dump plan --fail-on double_counted,duplicate_field\n  \
+    MONGODB_URI=mongodb://reader@db1/nctool remelt analyze --engine mongodb"
+)]
 pub(crate) struct AnalyzeArgs {
     /// Snapshot directory, mongodump directory or archive, or a .bson file
-    pub(crate) snapshot: PathBuf,
+    #[arg(required_unless_present = "engine", required_if_eq("engine", "local"))]
+    pub(crate) snapshot: Option<PathBuf>,
     /// New directory for the plan and the reports
-    #[arg(value_parser = new_path())]
-    pub(crate) plan_dir: PathBuf,
+    #[arg(value_parser = new_path(), required_unless_present = "engine",
+          required_if_eq("engine", "local"))]
+    pub(crate) plan_dir: Option<PathBuf>,
     /// Exit with 4 when one of these findings occurs (codes, or `any`)
     #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = fail_on)]
     pub(crate) fail_on: Vec<FailOn>,
+    /// What computes the figures
+    #[arg(long, value_enum, default_value = "local")]
+    pub(crate) engine: EngineArg,
+    /// Connection string for --engine mongodb; better given as MONGODB_URI,
+    /// which no process list shows
+    #[arg(long, value_name = "URI", env = "MONGODB_URI", hide_env_values = true)]
+    pub(crate) uri: Option<String>,
+    /// With --engine mongodb: whether all documents must be of one point in time
+    /// (a standalone server can't, and says so)
+    #[arg(long, value_enum, default_value = "snapshot")]
+    pub(crate) consistency: ConsistencyArg,
     #[command(flatten)]
     pub(crate) rule: RuleArgs,
     #[command(flatten)]
     pub(crate) source: SnapshotArgs,
+}
+
+impl std::fmt::Debug for AnalyzeArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnalyzeArgs").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
 }
 
 /// What `--fail-on` names.

@@ -3,6 +3,7 @@
 use remelt::analysis::AnalyzeError;
 use remelt::api::{ServeError, TokenError};
 use remelt::audit::AuditError;
+use remelt::cluster::ClusterError;
 use remelt::copy::{CopyError, CopyRunError};
 use remelt::diff::DiffError;
 use remelt::export::ExportError;
@@ -60,6 +61,7 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
             .or_else(|| cause.downcast_ref().map(build))
             .or_else(|| cause.downcast_ref().map(live))
             .or_else(|| cause.downcast_ref().map(export))
+            .or_else(|| cause.downcast_ref().map(cluster))
             .or_else(|| cause.downcast_ref().map(server))
             .or_else(|| cause.downcast_ref().map(copy_run))
             .or_else(|| cause.downcast_ref().map(copy))
@@ -185,6 +187,16 @@ fn export(error: &ExportError) -> (Exit, &'static str) {
         ExportError::SnapshotTooOld { .. } => (Exit::Failed, "snapshot_too_old"),
         ExportError::Interrupted(_) => (Exit::Failed, "interrupted"),
         _ => (Exit::Failed, "export"),
+    }
+}
+
+fn cluster(error: &ClusterError) -> (Exit, &'static str) {
+    match error {
+        ClusterError::Server(error) => server(error),
+        ClusterError::SnapshotTooOld { .. } => (Exit::Failed, "snapshot_too_old"),
+        ClusterError::Interrupted(_) => (Exit::Failed, "interrupted"),
+        ClusterError::Figures => (Exit::Failed, "bug"),
+        _ => (Exit::Failed, "cluster"),
     }
 }
 

@@ -9,7 +9,7 @@ use remelt::generate::GenerateStats;
 use remelt::journal::{ApplyReport, DriftEntry, RollbackReport, RunState};
 use remelt::live::{StatusReport, ValidateReport};
 use remelt::model::{CheckResult, FindingCode};
-use remelt::plan::{AnalyzeReport, JsonAmount, PlanFile, Preview};
+use remelt::plan::{AnalyzeReport, JsonAmount, PlanFile, PlanReport, Preview};
 use remelt::snapshot::format::Consistency;
 use remelt::verify::VerifyReport;
 use serde_json::Value;
@@ -141,7 +141,10 @@ fn score(score: f64) -> String {
 pub(crate) fn analyze(report: &AnalyzeReport) -> String {
     let mut text = String::new();
     let stats = &report.stats;
-    line!(text, "Snapshot   {}", report.snapshot.sha256);
+    match &report.snapshot.sha256 {
+        Some(sha256) => line!(text, "Snapshot   {sha256}"),
+        None => line!(text, "Database   read in place, nothing exported"),
+    }
     line!(
         text,
         "           {}, {}, {}, {}",
@@ -163,30 +166,41 @@ pub(crate) fn analyze(report: &AnalyzeReport) -> String {
     text += &findings_table(report);
     line!(text);
     text += &impact(report);
-    line!(text, "Plan       {}", report.plan.sha256);
+    match &report.plan {
+        Some(made) => plan(&mut text, made),
+        None => {
+            line!(text);
+            line!(text, "No plan was made. To make one: remelt export SNAPSHOT_DIR, then");
+            line!(text, "  remelt analyze SNAPSHOT_DIR PLAN_DIR");
+        }
+    }
+    text
+}
+
+fn plan(text: &mut String, plan: &PlanReport) {
+    line!(text, "Plan       {}", plan.sha256);
     line!(
         text,
         "           {} in {}, repair time {}",
-        counted(report.plan.changes, "change"),
-        if report.plan.batches == 1 {
+        counted(plan.changes, "change"),
+        if plan.batches == 1 {
             "1 batch".into()
         } else {
-            format!("{} batches", number(report.plan.batches.into()))
+            format!("{} batches", number(plan.batches.into()))
         },
-        report.plan.repair_time
+        plan.repair_time
     );
-    line!(text, "           {}", report.plan.path);
-    line!(text, "Reports    {}", Path::new(&report.plan.path).join("reports").display());
+    line!(text, "           {}", plan.path);
+    line!(text, "Reports    {}", Path::new(&plan.path).join("reports").display());
     line!(text);
     line!(text, "Next: look at reports/findings.csv and reports/balance_deltas.csv, then");
-    line!(text, "  remelt apply {} --snapshot SNAPSHOT --out COPY --confirm", report.plan.path);
-    text
+    line!(text, "  remelt apply {} --snapshot SNAPSHOT --out COPY --confirm", plan.path);
 }
 
 fn consistency(word: &str) -> &'static str {
     match word {
         "snapshot" => "all documents of one point in time",
-        "none" => "NOT CONSISTENT: exported while others wrote, with --consistency none",
+        "none" => "NOT CONSISTENT: read while others wrote, without a snapshot",
         _ => "made by another program: nothing is known of its consistency",
     }
 }
@@ -578,7 +592,9 @@ pub(crate) fn rehearse(report: &RehearseReport, snapshot: &Path, keep: Option<&P
     text += &findings_table(&report.analyze);
     line!(text);
     text += &impact(&report.analyze);
-    line!(text, "Plan       {}", report.analyze.plan.sha256);
+    if let Some(plan) = &report.analyze.plan {
+        line!(text, "Plan       {}", plan.sha256);
+    }
     match keep {
         Some(keep) => {
             line!(text, "Kept       {} (plan, repaired, restored)", keep.display());

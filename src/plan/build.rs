@@ -93,23 +93,26 @@ pub fn build(
         analysis.tokens.documents() + analysis.wallets.as_ref().map_or(0, ChunkTable::documents);
     let performance = || PerformanceReport::new(content.snapshot.bytes, documents, elapsed());
     let mut summary = report(snapshot, &analysis, plan, performance());
-    write_page(staged.path(), &content, &summary, &analysis)?;
+    write_page(staged.path(), &content, sha256, &summary, &analysis)?;
     summary.performance = performance();
     write_summary(staged.path(), &summary, &analysis)?;
     sync_directory(&reports)?;
     progress.check().map_err(AnalyzeError::from)?;
     staged.publish()?;
-    summary.plan.path = directory.display().to_string();
+    if let Some(plan) = &mut summary.plan {
+        plan.path = directory.display().to_string();
+    }
     Ok(summary)
 }
 
 fn write_page(
     directory: &Path,
     plan: &PlanFile,
+    sha256: Sha256Hash,
     summary: &AnalyzeReport,
     analysis: &Analysis,
 ) -> Result<(), BuildError> {
-    let (sha256, findings) = (summary.plan.sha256, &analysis.shown);
+    let findings = &analysis.shown;
     let page = page(&PageSubject { directory, plan, sha256, summary, findings })?;
     let path = directory.join(REPORTS_DIRECTORY).join(PAGE_FILE);
     Ok(write_file(&path, page.as_bytes())?)

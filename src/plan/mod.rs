@@ -20,7 +20,10 @@ pub use file::{
 };
 pub use page::{PAGE_BYTES_MAX, PAGE_FILE, PageError, PageSubject, page};
 pub use preview::{AmountRange, Preview, PreviewStats, UserImpact, preview};
-pub(crate) use report::health_score;
-pub use report::{AnalyzeReport, JsonAmount, PerformanceReport, seconds_of};
+pub use report::{
+    AnalyzeReport, DocumentsReport, ImpactReport, JsonAmount, PerformanceReport, PlanReport,
+    SnapshotReport, StatsReport, seconds_of,
+};
+pub(crate) use report::{findings_object, health_score};
 pub use sums::{SUMMARY_FILE, SUMS_FILE, hash_file, summed_files, sums};
 pub use tables::{Table, TableError};

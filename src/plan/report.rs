@@ -66,8 +66,8 @@ pub struct AnalyzeReport {
     pub findings: Map<String, Value>,
     /// 1 − problematic / melted; 1 when nothing is melted.
     pub health_score: f64,
-    /// The plan.
-    pub plan: PlanReport,
+    /// The plan; `null` when none was made (`cluster`).
+    pub plan: Option<PlanReport>,
     /// What was left as it is, by reason; only reasons that occurred. For people; `plan.json` has it.
     #[serde(skip)]
     pub not_changed: Map<String, Value>,
@@ -82,8 +82,8 @@ pub struct AnalyzeReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SnapshotReport {
-    /// Root hash.
-    pub sha256: Sha256Hash,
+    /// Root hash; `null` when the bytes stayed in the database (`cluster`).
+    pub sha256: Option<Sha256Hash>,
     /// `snapshot`, `none` or `foreign`.
     pub consistency: Consistency,
     /// Cluster time.
@@ -195,16 +195,13 @@ pub(super) fn report(
     let wallets = analysis.wallets.as_ref().map(ChunkTable::documents);
     let bytes = analysis.tokens.bytes() + analysis.wallets.as_ref().map_or(0, ChunkTable::bytes);
     let problematic = totals.of(FindingCode::InconsistentStatus).count;
-    let findings = FindingCode::ALL
-        .iter()
-        .map(|code| (code.as_str().to_owned(), finding(*code, totals.of(*code), has_wallets)));
     let not_changed = crate::analysis::NotChanged::ALL.iter().filter_map(|reason| {
         let count = totals.not_changed[*reason as usize];
         (count > 0).then(|| (reason.as_str().to_owned(), json!(count)))
     });
     AnalyzeReport {
         snapshot: SnapshotReport {
-            sha256: analysis.snapshot,
+            sha256: Some(analysis.snapshot),
             consistency: snapshot.consistency(),
             cluster_time: snapshot.cluster_time().map(str::to_owned),
             bytes,
@@ -226,9 +223,9 @@ pub(super) fn report(
             total_amount_affected: JsonAmount(totals.amount_changed),
             affected_users: totals.users_changed,
         },
-        findings: findings.collect(),
+        findings: findings_object(|code| totals.of(code), has_wallets),
         health_score: health_score(problematic, totals.melted),
-        plan,
+        plan: Some(plan),
         not_changed: not_changed.collect(),
         notes: snapshot.input.notes.clone(),
         performance,
@@ -239,6 +236,17 @@ pub(super) fn report(
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)] // a score for people, no amount
 pub(crate) fn health_score(problematic: u64, melted: u64) -> f64 {
     if melted == 0 { 1.0 } else { melted.saturating_sub(problematic) as f64 / melted as f64 }
+}
+
+/// The findings by code, in the order of reports.
+pub(crate) fn findings_object<'a>(
+    of: impl Fn(FindingCode) -> &'a FindingTotals,
+    has_wallets: bool,
+) -> Map<String, Value> {
+    FindingCode::ALL
+        .iter()
+        .map(|code| (code.as_str().to_owned(), finding(*code, of(*code), has_wallets)))
+        .collect()
 }
 
 fn finding(code: FindingCode, totals: &FindingTotals, has_wallets: bool) -> Value {
