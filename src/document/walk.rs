@@ -157,6 +157,59 @@ pub struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
+    /// The next element if its name is `name`, which is given with its closing 0; else nothing, and the
+    /// walk stays where it is. Much faster than looking at names one after another, for documents whose
+    /// usual order of fields is known.
+    #[inline]
+    pub fn next_if<const N: usize>(
+        &mut self,
+        name: &[u8; N],
+    ) -> Option<Result<Element<'a>, Malformed>> {
+        let start = self.position;
+        let last = self.document.len() - 1;
+        let (kind, rest) = self.document.get(start..last)?.split_first()?;
+        if rest.first_chunk::<N>()? != name {
+            return None;
+        }
+        // Any other type byte is for the general step to complain of.
+        Some(self.take(start, ValueKind::from_byte(*kind)?, N - 1))
+    }
+
+    /// Whether nothing is left.
+    #[inline]
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.position + 1 >= self.document.len()
+    }
+
+    /// Measures the value of the element that begins at `start` and steps behind it.
+    #[inline]
+    fn take(
+        &mut self,
+        start: usize,
+        kind: ValueKind,
+        name_length: usize,
+    ) -> Result<Element<'a>, Malformed> {
+        let name_start = start + 1;
+        let value_start = name_start + name_length + 1;
+        let rest = &self.document[value_start..self.document.len() - 1];
+        match kind.measure(rest) {
+            Err(fault) => Err(self.fail(value_start, fault)),
+            Ok(length) if length <= rest.len() => {
+                self.position = value_start + length;
+                Ok(Element {
+                    name: &self.document[name_start..name_start + name_length],
+                    value: Value { kind, bytes: &rest[..length] },
+                    start,
+                    end: self.position,
+                    base: self.base,
+                })
+            }
+            Ok(_) => Err(self.fail(value_start, Fault::Overrun)),
+        }
+    }
+
+    #[cold]
     fn fail(&mut self, offset: usize, fault: Fault) -> Malformed {
         self.position = self.document.len();
         Malformed { offset: self.base + offset, fault }
@@ -184,22 +237,7 @@ impl<'a> Iterator for Elements<'a> {
         let Some(name_length) = self.document[name_start..last].iter().position(|&b| b == 0) else {
             return Some(Err(self.fail(start, Fault::Overrun)));
         };
-        let value_start = name_start + name_length + 1;
-        let rest = &self.document[value_start..last];
-        match kind.measure(rest) {
-            Err(fault) => Some(Err(self.fail(value_start, fault))),
-            Ok(length) if length <= rest.len() => {
-                self.position = value_start + length;
-                Some(Ok(Element {
-                    name: &self.document[name_start..name_start + name_length],
-                    value: Value { kind, bytes: &rest[..length] },
-                    start,
-                    end: self.position,
-                    base: self.base,
-                }))
-            }
-            Ok(_) => Some(Err(self.fail(value_start, Fault::Overrun))),
-        }
+        Some(self.take(start, kind, name_length))
     }
 }
 
