@@ -123,9 +123,11 @@ pub(super) fn split_position_key(key: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])>
 #[derive(Debug)]
 pub(super) struct Entry {
     hash: u64,
-    key: Box<[u8]>,
+    /// The user's name, when there is one, and the mint.
+    names: Box<[u8]>,
+    user_bytes: Option<usize>,
     pub(super) position: Position,
-    pub(super) is_npub_malformed: bool,
+    is_npub_malformed: Option<bool>,
     /// The wallet of the last token of theirs, and what came of it.
     wallet: Option<([u8; 12], WalletCheck)>,
 }
@@ -134,6 +136,19 @@ pub(super) struct Entry {
 const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
 
 impl Entry {
+    fn user(&self) -> Option<&[u8]> {
+        Some(&self.names[..self.user_bytes?])
+    }
+
+    fn mint(&self) -> &[u8] {
+        &self.names[self.user_bytes.unwrap_or(0)..]
+    }
+
+    /// Whether the name of the user, which is `token`'s, is malformed.
+    pub(super) fn is_npub_malformed(&mut self, token: &Token<'_>) -> bool {
+        *self.is_npub_malformed.get_or_insert_with(|| is_npub_malformed(token.user()))
+    }
+
     /// What the fields of `token`, which is the user's at the mint, say of its wallet. Nearly all tokens of
     /// an entry are in one wallet, so the last answer is kept.
     pub(super) fn check_wallet(
@@ -164,7 +179,6 @@ pub(super) struct PositionMap<'a> {
     memory_bytes_max: usize,
     memory_bytes: usize,
     table: HashTable<Entry>,
-    key: Vec<u8>,
 }
 
 impl<'a> PositionMap<'a> {
@@ -179,33 +193,46 @@ impl<'a> PositionMap<'a> {
             memory_bytes_max,
             memory_bytes: 0,
             table: HashTable::new(),
-            key: Vec::new(),
         }
     }
 
-    /// The entry of a user at a mint.
+    /// The hash of a user at a mint.
+    #[inline]
+    pub(super) fn hash(&self, user: Option<&[u8]>, mint: &[u8]) -> u64 {
+        let user = user.map_or(0, |user| self.prints.narrow(user));
+        user ^ self.prints.narrow(mint).rotate_left(1)
+    }
+
+    /// Brings the entry with `hash` near, so that looking many up one after another does not wait for
+    /// memory each time.
+    #[inline]
+    pub(super) fn touch(&self, hash: u64) -> bool {
+        self.table.find(hash, |e| e.hash == hash && e.names.first().is_some()).is_some()
+    }
+
+    /// The entry of a user at a mint, whose hash is `hash`.
     pub(super) fn of(
         &mut self,
+        hash: u64,
         user: Option<&[u8]>,
         mint: &[u8],
     ) -> Result<&mut Entry, AnalyzeError> {
-        position_key(user, mint, &mut self.key);
         if self.memory_bytes > self.memory_bytes_max {
             self.flush()?;
         }
-        let hash = self.prints.narrow(&self.key);
-        let entry = self.table.entry(hash, |e| e.hash == hash && *e.key == *self.key, |e| e.hash);
-        Ok(match entry {
+        let is_it = |e: &Entry| e.hash == hash && e.user() == user && e.mint() == mint;
+        Ok(match self.table.entry(hash, is_it, |e| e.hash) {
             hashbrown::hash_table::Entry::Occupied(entry) => entry.into_mut(),
             hashbrown::hash_table::Entry::Vacant(entry) => {
-                self.memory_bytes += ENTRY_BYTES + self.key.len();
                 let fresh = Entry {
                     hash,
-                    key: self.key.as_slice().into(),
+                    names: [user.unwrap_or_default(), mint].concat().into(),
+                    user_bytes: user.map(<[u8]>::len),
                     position: Position::default(),
-                    is_npub_malformed: is_npub_malformed(user),
+                    is_npub_malformed: None,
                     wallet: None,
                 };
+                self.memory_bytes += ENTRY_BYTES + fresh.names.len();
                 entry.insert(fresh).into_mut()
             }
         })
@@ -218,15 +245,17 @@ impl<'a> PositionMap<'a> {
         mint: &[u8],
         code: FindingCode,
     ) -> Result<(), AnalyzeError> {
-        self.of(user, mint)?.position.mask.add(Mask::of(code));
+        let hash = self.hash(user, mint);
+        self.of(hash, user, mint)?.position.mask.add(Mask::of(code));
         Ok(())
     }
 
     /// Hands all positions to the sorter.
     pub(super) fn flush(&mut self) -> Result<(), AnalyzeError> {
-        let mut batch = RowBatch::default();
+        let (mut batch, mut key) = (RowBatch::default(), Vec::new());
         for entry in self.table.drain() {
-            batch.push(&entry.key, |payload| entry.position.encode(payload));
+            position_key(entry.user(), entry.mint(), &mut key);
+            batch.push(&key, |payload| entry.position.encode(payload));
         }
         self.memory_bytes = 0;
         Ok(self.sorter.lock().unwrap_or_else(PoisonError::into_inner).append(&batch)?)

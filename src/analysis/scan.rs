@@ -102,21 +102,29 @@ impl<'a> Worker<'a> {
             findings: Vec::new(),
         };
         let mut csv = CsvRows::new();
-        let mut proofs = Vec::new();
-        let mut hashed_to = 0;
-        for (start, document) in chunk.framed() {
-            if start >= hashed_to {
-                let step_end = step_end(chunk.bytes(), start);
-                hasher.update(&chunk.bytes()[start..step_end]);
-                hashed_to = step_end;
-            }
-            let ordinal = chunk.first_document + result.documents;
-            result.documents += 1;
+        let (mut tokens, mut proofs) = (Vec::new(), Vec::new());
+        let mut documents = chunk.framed().peekable();
+        while let Some((step_start, _)) = documents.peek() {
+            let step_end = step_end(chunk.bytes(), *step_start);
+            hasher.update(&chunk.bytes()[*step_start..step_end]);
+            tokens.clear();
             proofs.clear();
-            let token = Token::parse(document, &mut self.order, &mut proofs)
-                .map_err(located(chunk, start))?;
-            self.count(&token, &proofs, ordinal)?;
-            self.record(&token, ordinal, &mut result.changes, &mut csv)?;
+            while let Some((start, document)) = documents.next_if(|(start, _)| *start < step_end) {
+                let token = Token::parse(document, &mut self.order, &mut proofs)
+                    .map_err(located(chunk, start))?;
+                let position = self.positions.hash(token.user(), token.mint());
+                tokens.push((token, proofs.len(), position));
+            }
+            let known = tokens.iter().filter(|(.., position)| self.positions.touch(*position));
+            std::hint::black_box(known.count());
+            let mut proofs_before = 0;
+            for (token, proofs_end, position) in &tokens {
+                let ordinal = chunk.first_document + result.documents;
+                result.documents += 1;
+                self.count(token, &proofs[proofs_before..*proofs_end], ordinal)?;
+                self.record(token, *position, ordinal, &mut result.changes, &mut csv)?;
+                proofs_before = *proofs_end;
+            }
         }
         result.sha256 = Sha256Hash(hasher.finalize().into());
         result.changes.csv = csv.take();
@@ -159,17 +167,18 @@ impl<'a> Worker<'a> {
     fn record(
         &mut self,
         token: &Token<'_>,
+        position: u64,
         ordinal: u64,
         changes: &mut ChangeRows,
         csv: &mut CsvRows,
     ) -> Result<(), AnalyzeError> {
         let shared = self.shared;
-        let entry = self.positions.of(token.user(), token.mint())?;
+        let entry = self.positions.of(position, token.user(), token.mint())?;
         let wallet = match shared.wallets {
             Some(wallets) => entry.check_wallet(wallets, shared.prints, token),
             None => check_without_wallets(token.wallet_id),
         };
-        let is_npub_malformed = entry.is_npub_malformed;
+        let is_npub_malformed = entry.is_npub_malformed(token);
         let position = &mut entry.position;
         if let (Some(status), Some(amount)) = (token.status(), token.amount()) {
             position.sums[status as usize] += i128::from(amount);

@@ -60,14 +60,11 @@ macro_rules! fields {
                 Field::Other
             }
 
-            /// The next element if it is this field.
+            /// The length of its name, with the closing 0, if the next element is this field.
             #[inline]
-            fn take_from<'a>(
-                self,
-                fields: &mut Elements<'a>,
-            ) -> Option<Result<Element<'a>, Malformed>> {
+            fn is_next(self, fields: &Elements<'_>) -> Option<usize> {
                 match self {
-                    $(Field::$variant => fields.next_if($name),)*
+                    $(Field::$variant => fields.is_next($name).then_some($name.len()),)*
                     Field::Other => None,
                 }
             }
@@ -156,7 +153,8 @@ impl<'a> Token<'a> {
         let mut field = Field::Other;
         loop {
             let expected = order.expected(field);
-            let element = match expected.take_from(&mut fields) {
+            let guessed = expected.is_next(&fields).and_then(|name| fields.next_named(name));
+            let element = match guessed {
                 Some(element) => {
                     field = expected;
                     element?
@@ -220,28 +218,13 @@ impl<'a> Token<'a> {
                 validate_value(&entry, OUTERMOST + 1)?;
                 continue;
             }
-            let (mut secret, mut amount) = (None, None);
             let mut fields = entry.nested(OUTERMOST + 1)?;
-            // The order in which the service writes them; anything else is left to the loop.
-            if let Some(field) = fields.next_if(b"id\0") {
-                validate_value(&field?, OUTERMOST + 2)?;
-            }
-            if let Some(field) = fields.next_if(b"amount\0") {
-                let field = field?;
-                amount = Some(field.value);
-                validate_value(&field, OUTERMOST + 2)?;
-            }
-            if let Some(field) = fields.next_if(b"secret\0") {
-                let field = field?;
-                secret = Some(field.value);
-                validate_value(&field, OUTERMOST + 2)?;
-            }
-            if let Some(field) = fields.next_if(b"C\0") {
-                validate_value(&field?, OUTERMOST + 2)?;
-            }
-            if let Some(field) = fields.next_if(b"_id\0") {
-                validate_value(&field?, OUTERMOST + 2)?;
-            }
+            // As the service writes them; anything else is left to the loop.
+            let _ = fields.next_text(b"id\0");
+            let mut amount = fields.next_sized::<4, _>(ValueKind::Int32, b"amount\0");
+            let mut secret = fields.next_text(b"secret\0");
+            let _ = fields.next_text(b"C\0");
+            let _ = fields.next_sized::<12, _>(ValueKind::ObjectId, b"_id\0");
             for field in fields {
                 let field = field?;
                 match field.name {
