@@ -39,18 +39,22 @@ impl CsvRows {
 
     fn raw(&mut self, cell: &[u8]) {
         self.begin_cell();
-        if cell.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')) {
-            self.bytes.push(b'"');
-            for part in cell.split_inclusive(|byte| *byte == b'"') {
-                self.bytes.extend_from_slice(part);
-                if part.ends_with(b"\"") {
-                    self.bytes.push(b'"');
-                }
-            }
-            self.bytes.push(b'"');
+        if needs_quotes(cell) {
+            self.quoted(cell);
         } else {
             self.bytes.extend_from_slice(cell);
         }
+    }
+
+    fn quoted(&mut self, cell: &[u8]) {
+        self.bytes.push(b'"');
+        for part in cell.split_inclusive(|byte| *byte == b'"') {
+            self.bytes.extend_from_slice(part);
+            if part.ends_with(b"\"") {
+                self.bytes.push(b'"');
+            }
+        }
+        self.bytes.push(b'"');
     }
 
     /// Cells that another [`CsvRows`] wrote, one or more.
@@ -78,6 +82,18 @@ impl CsvRows {
         self.begin_cell();
         // Writing to a Vec can't fail.
         let _ = write!(self.bytes, "{cell}");
+    }
+
+    /// A cell of our own words.
+    pub(super) fn own_words(&mut self, words: impl Display) {
+        self.begin_cell();
+        let start = self.bytes.len();
+        // Writing to a Vec can't fail.
+        let _ = write!(self.bytes, "{words}");
+        if needs_quotes(&self.bytes[start..]) {
+            let words = self.bytes.split_off(start);
+            self.quoted(&words);
+        }
     }
 
     /// A cell that is empty when there is nothing to say.
@@ -112,6 +128,10 @@ impl CsvRows {
         self.is_in_row = false;
         std::mem::take(&mut self.bytes)
     }
+}
+
+fn needs_quotes(cell: &[u8]) -> bool {
+    cell.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n'))
 }
 
 /// Characters that change how the text around them is shown or read: controls and the marks of the

@@ -282,3 +282,40 @@ impl Candidates {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_twin_is_left_out(prints in proptest::collection::vec(0_u8..200, 0..300)) {
+            let record = |(ordinal, print): (usize, &u8)| -> Record {
+                let [o0, o1] = u16::try_from(ordinal).unwrap().to_be_bytes();
+                [0, 0, 0, *print, 0, 0, *print, 0, 0, 0, o0, o1]
+            };
+            let mut records: Vec<Record> = prints.iter().enumerate().map(record).collect();
+            let twins = |print: u8| prints.iter().filter(|p| **p == print).count() > 1;
+            let expected: Vec<Record> =
+                records.iter().filter(|r| twins(r[6])).copied().collect();
+            let kept = possible_twins(&mut records).to_vec();
+            prop_assert!(expected.iter().all(|record| kept.contains(record)));
+        }
+
+        #[test]
+        fn every_document_is_in_the_range_that_ends_behind_it(
+            documents in 1_u64..1_000_000,
+            least in 1_u64..5_000,
+            count_max in 1_u64..2_000,
+            at in any::<u64>(),
+        ) {
+            let ranges = Ranges::new(documents, least, count_max);
+            let ordinal = at % documents;
+            let part = ranges.of(ordinal);
+            prop_assert!(part < ranges.count);
+            prop_assert!(ordinal < ranges.end_of(part));
+            prop_assert!(part == 0 || ordinal >= ranges.end_of(part - 1));
+        }
+    }
+}

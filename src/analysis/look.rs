@@ -71,6 +71,12 @@ impl Look<'_> {
         Ok(LookResult { missing_change, rows: self.rows.take() })
     }
 
+    /// Hands over what is left.
+    pub(super) fn finish(mut self) -> Result<(), AnalyzeError> {
+        self.copies.finish()?;
+        self.positions.flush()
+    }
+
     fn at_token(
         &mut self,
         token: &Token<'_>,
@@ -92,13 +98,7 @@ impl Look<'_> {
                     missing_change.amount += amount.unwrap_or(0);
                     let detail = "melted more than its cost, and no change document names it; \
                                   the amount is the difference";
-                    reports::finding_row(
-                        self.rows.of(code),
-                        code,
-                        &holder(token),
-                        amount,
-                        detail,
-                    );
+                    reports::finding_row(self.rows.of(code), code, &holder(token), amount, detail);
                     self.positions.mark(token.user(), token.mint(), code)?;
                 }
                 Kind::Secret => {}

@@ -7,10 +7,9 @@ use crate::document::Value;
 use crate::model::TransactionType;
 use crate::scratch::{PartitionWriter, Partitions, ScratchError};
 
-/// Fingerprint of the transaction id (16 bytes), then 0 for a change, or 1 and the melt's document
+/// Fingerprint of the transaction id (16 bytes), then 0s for a change, or 1 and the melt's document
 /// number (big-endian, 8 bytes): sorted, a change stands before the melts it belongs to.
 pub(super) const RECORD_BYTES: usize = 16 + 1 + 8;
-const CHANGE: u8 = 0;
 const MELT: u8 = 1;
 
 /// What a melt took beyond its cost, when that is above zero.

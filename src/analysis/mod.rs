@@ -42,6 +42,7 @@ use findings_file::{FindingsFile, RowsByCode};
 use fingerprint::Fingerprints;
 use look::{Look, Looked};
 use positions::PositionMap;
+use rayon::prelude::*;
 use reports::ReportFile;
 use scan::{Shared, Stores, Worker};
 use std::path::{Path, PathBuf};
@@ -313,6 +314,7 @@ struct Shares {
     copies: usize,
     /// For each worker.
     positions: usize,
+    positions_sorted: usize,
     /// The largest part of the copies that is judged in memory, by each worker.
     judged: usize,
     findings: usize,
@@ -331,9 +333,10 @@ impl Shares {
             ids: 3 * part,
             melts: part,
             // These come when the stores above are empty or about to be.
-            candidates: 2 * part,
-            copies: 6 * part,
+            candidates: part,
+            copies: 5 * part,
             positions: 3 * part / threads,
+            positions_sorted: 3 * part,
             judged: part / threads / 4,
             findings: 2 * part,
             sorter: part,
@@ -363,7 +366,7 @@ impl Engine<'_> {
             transaction_ids: parts(self.shares.ids),
             ids: parts(self.shares.ids),
             melts: parts(self.shares.melts),
-            positions: Mutex::new(self.sorter()),
+            positions: Mutex::new(Sorter::new(&self.scratch, self.shares.positions_sorted)),
         }
     }
 
@@ -471,8 +474,8 @@ impl Engine<'_> {
         )?;
         changes_csv.finish()?;
         let mut totals = Totals { changes: count, ..Totals::default() };
-        for worker in workers {
-            totals.add(&worker.finish()?);
+        for counted in self.finish(workers, Worker::finish)? {
+            totals.add(&counted);
         }
         Ok((table, totals))
     }
@@ -502,16 +505,14 @@ impl Engine<'_> {
         }
         let ranges = Ranges::new(documents, 4096, 1024);
         let copies = Partitions::new(&self.scratch, ranges.count, self.shares.copies);
-        let looked = Looked {
-            transaction_ids: Mutex::new(self.sorter()),
-            ids: Mutex::new(self.sorter()),
-        };
+        let looked =
+            Looked { transaction_ids: Mutex::new(self.sorter()), ids: Mutex::new(self.sorter()) };
         *totals.finding(FindingCode::MissingChange) = self.look_again(
             candidates,
             || CopyWriter::new(&copies, ranges),
             &positions,
             &looked,
-            SecretTagKey::new(snapshot),
+            &SecretTagKey::new(snapshot),
             findings,
         )?;
         look::refuse_shared_ids(self.take_sorted(&looked.ids)?, &self.input.tokens.name)?;
@@ -535,7 +536,7 @@ impl Engine<'_> {
         copies: impl Fn() -> CopyWriter<'b>,
         positions: &'b Mutex<Sorter>,
         looked: &'b Looked,
-        tag_key: SecretTagKey,
+        tag_key: &'b SecretTagKey,
         findings: &mut FindingsFile,
     ) -> Result<FindingTotals, AnalyzeError> {
         let collection = &self.input.tokens;
@@ -545,7 +546,7 @@ impl Engine<'_> {
         let mut workers = Vec::new();
         workers.resize_with(self.options.threads, || Look {
             prints: &self.prints,
-            tag_key: &tag_key,
+            tag_key,
             looked,
             copies: copies(),
             positions: self.position_map(positions),
@@ -570,10 +571,7 @@ impl Engine<'_> {
                 rows.try_for_each(|(code, rows)| findings.add(*code, rows))
             },
         )?;
-        for mut worker in workers {
-            worker.copies.finish()?;
-            worker.positions.flush()?;
-        }
+        self.finish(workers, Look::finish)?;
         Ok(missing_change)
     }
 
@@ -590,8 +588,7 @@ impl Engine<'_> {
         let mut workers = Vec::new();
         workers.resize_with(self.options.threads, || self.position_map(positions));
         let mut large = self.position_map(positions);
-        let mut report =
-            CopyReport { findings, strays: &strays, totals: CopyTotals::default() };
+        let mut report = CopyReport { findings, strays: &strays, totals: CopyTotals::default() };
         let mut parts = 0..ranges.count;
         let mut written = 0;
         pass::run(
@@ -618,9 +615,8 @@ impl Engine<'_> {
         )?;
         let totals = report.totals;
         findings.open(FindingCode::OrphanedTokens)?;
-        for mut positions in workers.into_iter().chain([large]) {
-            positions.flush()?;
-        }
+        workers.push(large);
+        self.finish(workers, |mut positions| positions.flush())?;
         Ok(totals)
     }
 
@@ -644,8 +640,18 @@ impl Engine<'_> {
         Ok(())
     }
 
+    /// Lets all workers hand over what they have, at once.
+    fn finish<W: Send, T: Send>(
+        &self,
+        workers: Vec<W>,
+        finish: impl Fn(W) -> Result<T, AnalyzeError> + Send + Sync,
+    ) -> Result<Vec<T>, AnalyzeError> {
+        self.pool.install(|| workers.into_par_iter().map(finish).collect())
+    }
+
     fn take_sorted(&self, sorter: &Mutex<Sorter>) -> Result<SortedRows, AnalyzeError> {
         let mut sorter = sorter.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(std::mem::replace(&mut *sorter, self.sorter()).finish()?)
+        let sorter = std::mem::replace(&mut *sorter, self.sorter());
+        Ok(self.pool.install(|| sorter.finish())?)
     }
 }

@@ -187,13 +187,7 @@ impl<'a> PositionMap<'a> {
         prints: &'a Fingerprints,
         memory_bytes_max: usize,
     ) -> PositionMap<'a> {
-        PositionMap {
-            sorter,
-            prints,
-            memory_bytes_max,
-            memory_bytes: 0,
-            table: HashTable::new(),
-        }
+        PositionMap { sorter, prints, memory_bytes_max, memory_bytes: 0, table: HashTable::new() }
     }
 
     /// The hash of a user at a mint.
@@ -206,8 +200,8 @@ impl<'a> PositionMap<'a> {
     /// Brings the entry with `hash` near, so that looking many up one after another does not wait for
     /// memory each time.
     #[inline]
-    pub(super) fn touch(&self, hash: u64) -> bool {
-        self.table.find(hash, |e| e.hash == hash && e.names.first().is_some()).is_some()
+    pub(super) fn touch(&self, hash: u64) -> Option<u8> {
+        self.table.find(hash, |e| e.hash == hash)?.names.first().copied()
     }
 
     /// The entry of a user at a mint, whose hash is `hash`.

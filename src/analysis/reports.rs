@@ -12,6 +12,7 @@ use crate::document::{Value, date_text, identifier_text};
 use crate::model::{FindingCode, Status};
 use crate::publish::{PublishError, at, create_private_file};
 use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -115,13 +116,13 @@ pub(super) fn finding_row(
     code: FindingCode,
     holder: &[u8],
     amount: Option<i128>,
-    detail: &str,
+    detail: impl Display,
 ) {
     csv.cells(code.as_str().as_bytes());
     csv.cells(code.severity().as_str().as_bytes());
     csv.cells(holder);
     csv.own_if(amount);
-    csv.text(detail.as_bytes());
+    csv.own_words(detail);
     csv.end_row();
 }
 

@@ -2,9 +2,7 @@
 //!
 //! Parsing validates the whole document to the last nested byte in the same walk. Nothing is copied.
 
-use crate::document::{
-    Element, Elements, Malformed, Value, ValueKind, elements, validate_value,
-};
+use crate::document::{Element, Elements, Malformed, Value, ValueKind, elements, validate_value};
 use crate::model::{Status, TransactionType};
 
 /// A token document's fields; `None` is absent. Of a field that occurs twice, the first.

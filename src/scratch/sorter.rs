@@ -4,6 +4,7 @@
 //! keys in the order of their payloads, so the result never depends on which worker was first.
 
 use super::{ScratchError, scratch_error, scratch_file};
+use rayon::slice::ParallelSliceMut;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::fs::File;
@@ -71,7 +72,7 @@ impl Sorter {
 
     fn sort(&mut self) {
         let arena = &self.arena;
-        self.slots.sort_unstable_by(|a, b| split(arena, a).cmp(&split(arena, b)));
+        self.slots.par_sort_unstable_by(|a, b| split(arena, a).cmp(&split(arena, b)));
     }
 
     fn spill(&mut self) -> Result<(), ScratchError> {
@@ -277,11 +278,6 @@ impl RowBatch {
     /// Whether there is no row.
     pub(crate) fn is_empty(&self) -> bool {
         self.lengths.is_empty()
-    }
-
-    /// Bytes held.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
     }
 
     /// Removes all rows and keeps the memory.

@@ -75,14 +75,19 @@ mod tests {
     fn bytes_come_back_in_order_wherever_they_waited() {
         let scratch = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(scratch.path());
-        for (bytes, is_spilled) in [("on disk, ", true), ("this too, ", true), ("in memory", false)] {
+        for (bytes, is_spilled) in [("on disk, ", true), ("this too, ", true), ("in memory", false)]
+        {
             spool.push(bytes.as_bytes());
             if is_spilled {
                 spool.spill().unwrap();
             }
         }
         let mut seen = Vec::new();
-        spool.drain(|piece| Ok::<(), ScratchError>(seen.extend_from_slice(piece))).unwrap();
+        let drained: Result<(), ScratchError> = spool.drain(|piece| {
+            seen.extend_from_slice(piece);
+            Ok(())
+        });
+        drained.unwrap();
         assert_eq!(seen, b"on disk, this too, in memory");
     }
 }
