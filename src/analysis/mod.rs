@@ -131,8 +131,22 @@ pub enum AnalyzeError {
 /// # Errors
 /// [`Malformed`] when the document is broken anywhere.
 pub fn is_problematic(document: &[u8]) -> Result<bool, Malformed> {
-    let order = &mut token::FieldOrder::default();
-    Ok(rule::applies(&token::Token::parse(document, order, &mut Vec::new())?))
+    Ok(count_problematic([document])? == 1)
+}
+
+/// How many of `documents` are tokens of the rule's shape. All are walked to their last bytes.
+///
+/// # Errors
+/// [`Malformed`] when a document is broken anywhere.
+pub fn count_problematic<'a>(
+    documents: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<u64, Malformed> {
+    let (mut order, mut proofs) = (token::FieldOrder::default(), Vec::new());
+    documents.into_iter().try_fold(0, |count, document| {
+        proofs.clear();
+        let token = token::Token::parse(document, &mut order, &mut proofs)?;
+        Ok(count + u64::from(rule::applies(&token)))
+    })
 }
 
 /// Turns a change into the bytes of the plan; runs on the workers.
