@@ -150,16 +150,19 @@ impl PartitionWriter<'_> {
     /// Adds a record to a part.
     #[inline]
     pub(crate) fn push(&mut self, part: usize, record: &[u8]) -> Result<(), ScratchError> {
-        let block = &mut self.open[part];
+        let block = &self.open[part];
         if block.capacity() - block.len() < record.len() {
-            let next = Vec::with_capacity(BLOCK_BYTES.max(record.len()));
-            let full = std::mem::replace(block, next);
-            if !full.is_empty() {
-                self.store.accept(part, full)?;
-            }
+            self.begin_block(part, record.len())?;
         }
         self.open[part].extend_from_slice(record);
         Ok(())
+    }
+
+    #[cold]
+    fn begin_block(&mut self, part: usize, record_bytes: usize) -> Result<(), ScratchError> {
+        let next = Vec::with_capacity(BLOCK_BYTES.max(record_bytes));
+        let full = std::mem::replace(&mut self.open[part], next);
+        if full.is_empty() { Ok(()) } else { self.store.accept(part, full) }
     }
 
     /// Hands over what is left.
