@@ -664,8 +664,9 @@ impl Engine<'_> {
     }
 
     fn take_sorted(&self, sorter: &Mutex<Sorter>) -> Result<SortedRows, AnalyzeError> {
-        let mut sorter = sorter.lock().unwrap_or_else(PoisonError::into_inner);
-        let sorter = std::mem::replace(&mut *sorter, self.sorter());
-        Ok(self.pool.install(|| sorter.finish())?)
+        let mut shared = sorter.lock().unwrap_or_else(PoisonError::into_inner);
+        let sorter = std::mem::replace(&mut *shared, self.sorter());
+        drop(shared);
+        Ok(self.pool.install(|| sorter.finish_on_all_threads())?)
     }
 }

@@ -72,7 +72,7 @@ impl Sorter {
 
     fn sort(&mut self) {
         let arena = &self.arena;
-        self.slots.par_sort_unstable_by(|a, b| split(arena, a).cmp(&split(arena, b)));
+        self.slots.sort_unstable_by(|a, b| split(arena, a).cmp(&split(arena, b)));
     }
 
     fn spill(&mut self) -> Result<(), ScratchError> {
@@ -94,6 +94,14 @@ impl Sorter {
         self.arena.clear();
         self.slots.clear();
         Ok(())
+    }
+
+    /// The rows in order, sorted by all threads of the pool that this runs on. Not to be called with a lock
+    /// held that others on the pool may want: a thread that waits here takes up their work.
+    pub(crate) fn finish_on_all_threads(mut self) -> Result<SortedRows, ScratchError> {
+        let arena = &self.arena;
+        self.slots.par_sort_unstable_by(|a, b| split(arena, a).cmp(&split(arena, b)));
+        self.finish()
     }
 
     /// The rows in order.
