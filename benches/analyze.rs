@@ -141,8 +141,10 @@ fn iterate_raw(document: &[u8]) -> usize {
     count(bson::RawDocument::from_bytes(document).unwrap())
 }
 
-/// What is done with the tokens file alone.
-const CONTESTANTS: [(&str, fn(&Path, usize)); 6] = [
+/// What is done with the tokens file alone, on so many threads.
+type Contestant = fn(&Path, usize);
+
+const CONTESTANTS: [(&str, Contestant); 6] = [
     ("read", |file, threads| each_block(file, threads, sum)),
     ("sha256", |file, threads| {
         each_block(file, threads, |block| {
