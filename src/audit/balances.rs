@@ -36,11 +36,8 @@ pub(super) fn changes(plan: &Plan, progress: &Progress) -> Result<String, Stop> 
 
 /// The first cell of `row` that is not what `change` says.
 fn differing_cell(change: &Change<'_>, row: &ByteRecord) -> Option<usize> {
-    let name = |value: Option<Value<'_>>| match value {
-        // Left out of the changes because it could hold a secret: the report has its hash.
-        None => None,
-        Some(value) => Some(identifier_text(value).into_bytes()),
-    };
+    // One that could hold a secret was left out of the changes: the report has its hash.
+    let name = |value: Option<Value<'_>>| value.map(|it| identifier_text(it).into_bytes());
     let text = |value: Option<Value<'_>>| value.and_then(Value::as_text_bytes).map(<[u8]>::to_vec);
     let date = |value: Option<Value<'_>>| value.map(date_text).unwrap_or_default().into_bytes();
     let amount = change.amount.map(|amount| amount.to_string()).unwrap_or_default();

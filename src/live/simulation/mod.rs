@@ -70,7 +70,7 @@ fn token(number: u32) -> Vec<u8> {
     if number % 3 == 1 {
         builder = builder.value("spent_at", Value { kind: ValueKind::Null, bytes: &[] });
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         builder = builder.value("updatedAt", Value { kind: ValueKind::DateTime, bytes: &date });
     }
     builder.finish()
