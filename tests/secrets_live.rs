@@ -40,8 +40,8 @@ fn wallet(number: i32) -> RawValue {
 
 fn token(number: usize) -> Vec<u8> {
     let encoded = string(format!("cashuA{}", CANARIES[5]));
-    let wallet_id = if number % 3 == 0 { wallet(1) } else { int32(1) };
-    let odd = number % 5 == 0;
+    let wallet_id = if number.is_multiple_of(3) { wallet(1) } else { int32(1) };
+    let odd = number.is_multiple_of(5);
     document(&[
         element("_id", &int32(i32::try_from(number).unwrap())),
         element("npub", if odd { &encoded } else { &wallet_id }),
