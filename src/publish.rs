@@ -47,6 +47,8 @@ pub fn io_reason(error: &io::Error) -> String {
             "the file system is read-only; choose another path".into()
         }
         io::ErrorKind::NotFound => "no such file or directory".into(),
+        io::ErrorKind::AlreadyExists => "something else is there already".into(),
+        io::ErrorKind::NotADirectory => "a part of the path is no directory".into(),
         io::ErrorKind::UnexpectedEof => "the file ended early".into(),
         io::ErrorKind::InvalidInput => "it is not a regular file".into(),
         _ => match error.raw_os_error() {

@@ -22,7 +22,8 @@ const EXPECTED: [&str; 7] = [
     "reports/summary.json",
 ];
 
-fn fixtures() -> PathBuf {
+/// Where the expected files lie.
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 

@@ -9,6 +9,7 @@
 mod copies;
 mod csv;
 mod duplicates;
+mod family;
 mod findings;
 mod findings_file;
 mod fingerprint;
@@ -24,6 +25,7 @@ mod token;
 mod wallets;
 
 pub use csv::{CsvRows, cell_text, printable};
+pub use family::{Family, FamilyError, Member, family};
 pub(crate) use findings::is_npub_malformed;
 pub use fingerprint::FingerprintKey;
 pub use reports::WrittenReport;

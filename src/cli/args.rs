@@ -1,5 +1,6 @@
 //! The arguments of every command.
 
+use super::config::nearest;
 use super::failure::Refusal;
 use super::monitoring::MonitorArgs;
 use clap::builder::{PathBufValueParser, TypedValueParser};
@@ -23,21 +24,27 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Heading of the options of every command.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Print the result, or the error, as one JSON object on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// No progress and no notes on standard error
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub(crate) quiet: bool,
     /// Say on standard error what is done; -vv also every batch
-    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
     /// How log lines, notes and progress look on standard error
-    #[arg(long, value_name = "FORMAT", value_enum, global = true, default_value = "text")]
+    #[arg(long, value_name = "FORMAT", value_enum, global = true, help_heading = EVERYWHERE, default_value = "text")]
     pub(crate) log_format: LogFormat,
+    /// File with defaults; else $REMELT_CONFIG, else ~/.config/remelt/config.toml
+    #[arg(long, value_name = "FILE", global = true, help_heading = EVERYWHERE)]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// How log lines look.
@@ -81,6 +88,10 @@ pub(crate) enum Command {
     Monitor(MonitorCommandArgs),
     /// Write a realistic ledger with a known truth
     Generate(GenerateArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
 }
 
 /// Which snapshot, and how to find the collections in it.
@@ -467,12 +478,18 @@ impl std::fmt::Debug for PreviewArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  remelt explain plan 660000000200000002000002")]
+#[command(after_help = "Examples:\n  remelt explain plan 660000000200000002000002\n  \
+    remelt explain plan 660000000200000002000002 --snapshot dump/nctool")]
 pub(crate) struct ExplainArgs {
     /// Directory with the plan
     pub(crate) plan_dir: PathBuf,
     /// The token's id, as the reports show it
     pub(crate) token_id: String,
+    /// Look in the plan's snapshot for its siblings too: source, change, copies
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) snapshot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
 }
 
 #[derive(Debug, Args)]
@@ -597,6 +614,26 @@ pub(crate) struct GenerateArgs {
     pub(crate) damage: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    remelt completions bash > ~/.local/share/bash-completion/completions/remelt\n  \
+    remelt completions zsh > ~/.zfunc/_remelt    # a directory in $fpath\n  \
+    remelt completions fish > ~/.config/fish/completions/remelt.fish")]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  remelt man | man -l -\n  \
+    remelt man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Directory for the pages of all commands; it is made when it is not there
+    #[arg(value_parser = new_path())]
+    pub(crate) dir: Option<PathBuf>,
+}
+
 /// A place for something new. A URI is none: its password would become a directory's name.
 fn new_path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
@@ -641,6 +678,9 @@ fn fail_on(text: &str) -> Result<FailOn, String> {
         return Ok(FailOn::Any);
     }
     FindingCode::from_code(text).map(FailOn::Code).ok_or_else(|| {
+        if let Some(near) = nearest(text, FindingCode::ALL.iter().map(|code| code.as_str())) {
+            return format!("did you mean {near}?");
+        }
         let codes: Vec<&str> = FindingCode::ALL.iter().map(|code| code.as_str()).collect();
         format!("expected any, or one of {}", codes.join(", "))
     })

@@ -1,6 +1,6 @@
 //! What a failure means: an exit code, a word for scripts, and sentences for people.
 
-use remelt::analysis::AnalyzeError;
+use remelt::analysis::{AnalyzeError, FamilyError};
 use remelt::api::{ServeError, TokenError};
 use remelt::audit::AuditError;
 use remelt::cluster::ClusterError;
@@ -68,6 +68,7 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
             .or_else(|| cause.downcast_ref().map(plan))
             .or_else(|| cause.downcast_ref().map(snapshot))
             .or_else(|| cause.downcast_ref().map(input))
+            .or_else(|| cause.downcast_ref().map(family))
             .or_else(|| cause.downcast_ref().map(verify))
             .or_else(|| cause.downcast_ref().map(diff))
             .or_else(|| cause.downcast_ref().map(audit))
@@ -118,6 +119,13 @@ fn analyze(error: &AnalyzeError) -> (Exit, &'static str) {
         AnalyzeError::Unreachable(_) => "bug",
     };
     (Exit::Failed, code)
+}
+
+fn family(error: &FamilyError) -> (Exit, &'static str) {
+    match error {
+        FamilyError::Read(error) => analyze(error),
+        FamilyError::Snapshot(error) => snapshot(error),
+    }
 }
 
 fn snapshot(error: &SnapshotError) -> (Exit, &'static str) {

@@ -81,10 +81,12 @@ async fn with_lease(
     let (id, started_at, directory, local) = match &place {
         Place::New => {
             let directory = RunDirectory::create(plan.directory(), &fresh)?;
+            tracing::info!(run = fresh, plan = %plan.sha256(), "run begun");
             (fresh, (options.now)(), directory, Vec::new())
         }
         Place::Resume(run) => {
             let (directory, local) = RunDirectory::resume(plan.directory(), &run.id)?;
+            tracing::info!(run = run.id, plan = %plan.sha256(), "run resumed");
             let started_at = Timestamp(run.started_at.timestamp_millis());
             (run.id.clone(), started_at, directory, local)
         }
@@ -161,7 +163,7 @@ impl Run<'_> {
     async fn preflight(&self, recorded: &[Recorded]) -> Result<(), RunError> {
         let keys = self.remaining(recorded);
         let total = keys.iter().map(|key| key.changes).sum();
-        self.progress.begin("compare the documents with the plan", total, Unit::Documents);
+        self.progress.begin("comparing with the plan", total, Unit::Documents);
         let checks = stream::iter(keys).map(|key| self.check(key));
         let mut checks = checks.buffered(self.options.workers());
         let (mut count, mut listed) = (0, Vec::new());
@@ -198,7 +200,7 @@ impl Run<'_> {
         let began = (self.options.now)();
         let queue = self.remaining(recorded);
         let total = queue.iter().map(|key| key.changes).sum();
-        self.progress.begin("apply the plan", total, Unit::Documents);
+        self.progress.begin("applying", total, Unit::Documents);
         let directory = held(&self.log).directory();
         let context = RunContext {
             options: self.options,
@@ -269,6 +271,14 @@ impl Run<'_> {
         };
         set_run(self.server, self.options, &self.id, fields).await?;
         self.options.reached("run completed");
+        tracing::info!(
+            run = self.id,
+            state = state.as_str(),
+            written,
+            already,
+            drifted,
+            "run ended"
+        );
         let mut log = held(&self.log);
         log.append(&Record::Ended { state, at: now })?;
         let manifest = log.write_manifest(state)?;

@@ -88,20 +88,25 @@ pub(super) async fn run_unit(
             Err(fault) => fault,
         };
         attempted = done.or(attempted);
+        let batch = unit.batch;
         let last = match fault {
             Fault::Stop(error) => return Err(error),
             Fault::Recorded => {
                 return attempt.as_recorded(session, attempted, &mut backoff).await;
             }
-            Fault::Unknown { last } => match attempt.is_recorded(session, &mut backoff).await? {
-                true => return attempt.as_recorded(session, attempted, &mut backoff).await,
-                false => last,
-            },
+            Fault::Unknown { last } => {
+                tracing::info!(batch, last, "outcome of a commit unknown: asking the journal");
+                match attempt.is_recorded(session, &mut backoff).await? {
+                    true => return attempt.as_recorded(session, attempted, &mut backoff).await,
+                    false => last,
+                }
+            }
             Fault::Again { last, has_vanished } => {
                 vanished += u32::from(has_vanished);
                 last
             }
         };
+        tracing::debug!(batch, last, "batch tried again");
         if !backoff.wait().await {
             return Err(attempt.gave_up(last));
         }

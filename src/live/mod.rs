@@ -25,6 +25,7 @@ mod simulation;
 mod status;
 mod store;
 mod target;
+mod undoing;
 mod validate;
 mod verify;
 mod work;
@@ -43,5 +44,6 @@ pub use status::{
     recommend, status,
 };
 pub use store::{JOURNAL_COLLECTION, RUNS_COLLECTION};
+pub use undoing::{Undoing, undoing};
 pub use validate::{ValidateReport, validate};
 pub use verify::verify;

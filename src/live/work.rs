@@ -111,11 +111,20 @@ impl<D: Database> Work<'_, D> {
             match run_unit(&self.context, &mut session, &unit).await? {
                 UnitEnd::Done(done) => {
                     let documents = done.written + done.already + done.drifted.len() as u64;
+                    let (written, already, drifted) =
+                        (done.written, done.already, done.drifted.len());
                     held(self.log).commit(self.context.goal, &unit, done)?;
+                    tracing::debug!(batch, from, written, already, drifted, "batch committed");
                     self.progress.advance(documents);
                     self.context.options.reached("batch noted");
                 }
                 UnitEnd::Split => {
+                    tracing::info!(
+                        batch,
+                        from,
+                        changes,
+                        "batch outlives the server's limits: halved"
+                    );
                     let half = changes / 2;
                     let mut queue = held(&self.queue);
                     queue.push_front(UnitKey { batch, from: from + half, changes: changes - half });

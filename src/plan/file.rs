@@ -148,7 +148,7 @@ pub enum PlanError {
         source: io::Error,
     },
     /// The directory holds no plan.
-    #[error("{} holds no plan ({PLAN_FILE} is missing); make one with: remelt analyze SNAPSHOT {}", .0.display(), .0.display())]
+    #[error("{} holds no plan ({PLAN_FILE} is missing); name the directory that remelt analyze wrote", .0.display())]
     NoPlan(PathBuf),
     /// `plan.json` can't be trusted.
     #[error("{} can't be trusted: {reason}; make the plan anew with remelt analyze", path.display())]
@@ -218,7 +218,9 @@ impl Plan {
             move |source| PlanError::Io { path, source }
         };
         let file = open_regular(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => PlanError::NoPlan(directory.to_path_buf()),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                PlanError::NoPlan(directory.to_path_buf())
+            }
             _ => io(&path)(e),
         })?;
         let mut text = Vec::new();

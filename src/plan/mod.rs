@@ -3,14 +3,17 @@
 //! Owns `plan.json` and `changes.bson`: their formats, how an analysis becomes one, and how one is read
 //! back; and the page and the sums that lie beside them. A [`Plan`] in memory is a valid plan. This layer never applies anything.
 
+mod balances;
 mod build;
 mod change;
 mod file;
 mod page;
 mod preview;
 mod report;
+mod risk;
 mod sums;
 mod tables;
+mod timeline;
 
 pub use build::{BuildError, BuildOptions, build};
 pub use change::{Change, ChangeFault, FieldImages, encode};
@@ -25,5 +28,7 @@ pub use report::{
     SnapshotReport, StatsReport, seconds_of,
 };
 pub(crate) use report::{findings_object, health_score};
+pub use risk::{RiskAssessment, RiskFactor, assess};
 pub use sums::{SUMMARY_FILE, SUMS_FILE, hash_file, summed_files, sums};
 pub use tables::{Table, TableError};
+pub use timeline::{Timeline, TimelineRow, TimelineUnit};
