@@ -9,9 +9,11 @@
 //! In reading order, each layer using only those before it: [`model`] has the domain's words;
 //! [`document`] walks and edits raw BSON; [`snapshot`] identifies, writes and reads snapshots and dumps;
 //! [`analysis`] finds what is wrong and what would change; [`plan`] writes that down, hashed, as what
-//! will change and how to undo it; [`journal`] keeps what a run has done; [`copy`], [`verify`] and
-//! [`diff`] work on snapshots; [`server`] connects, [`export`] reads, [`decide`] says in one table what
-//! follows from what is recorded and seen, and [`live`] applies and rolls back in transactions.
+//! will change and how to undo it; [`journal`] keeps what a run has done; [`copy`], [`verify`], [`diff`]
+//! and [`audit`] work on snapshots and plans; [`server`] connects, [`export`] reads, [`cluster`]
+//! analyses inside the database, [`decide`] says in
+//! one table what follows from what is recorded and seen, and [`live`] applies and rolls back in
+//! transactions; [`monitor`] watches a live ledger and [`api`] tells over HTTP what it knows.
 //! [`generate`] makes ledgers with a known truth. [`progress`], [`publish`], [`sealed`] and [`scratch`]
 //! serve them all: counters, files that appear whole, sealed JSON, bounded sorting.
 //!
@@ -20,6 +22,8 @@
 
 pub mod analysis;
 pub mod api;
+pub mod audit;
+pub mod cluster;
 pub mod copy;
 pub mod decide;
 pub mod diff;

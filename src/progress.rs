@@ -50,7 +50,7 @@ impl Unit {
 
 /// The step was told to stop before it was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("interrupted; nothing was published")]
+#[error("interrupted, so nothing was published; give the same command again when it suits")]
 pub struct Interrupted;
 
 impl Progress {

@@ -47,6 +47,8 @@ pub fn io_reason(error: &io::Error) -> String {
             "the file system is read-only; choose another path".into()
         }
         io::ErrorKind::NotFound => "no such file or directory".into(),
+        io::ErrorKind::AlreadyExists => "something else is there already".into(),
+        io::ErrorKind::NotADirectory => "a part of the path is no directory".into(),
         io::ErrorKind::UnexpectedEof => "the file ended early".into(),
         io::ErrorKind::InvalidInput => "it is not a regular file".into(),
         _ => match error.raw_os_error() {
@@ -61,10 +63,14 @@ pub fn io_reason(error: &io::Error) -> String {
 /// # Errors
 /// When it is none, or can't be opened.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    }
+    refuse_irregular(path)?;
     File::open(path)
+}
+
+/// Refuses a link, a directory or a FIFO at `path`.
+pub(crate) fn refuse_irregular(path: &Path) -> io::Result<()> {
+    let is_file = fs::symlink_metadata(path)?.is_file();
+    if is_file { Ok(()) } else { Err(io::Error::from(io::ErrorKind::InvalidInput)) }
 }
 
 /// Attaches the action and path to an IO error.
@@ -191,12 +197,16 @@ impl StagedDirectory {
     /// Puts the directory in its place. Every file in it must have been synced.
     ///
     /// # Errors
-    /// When a sync or the rename fails; the partial directory is then removed.
+    /// When a sync or the rename fails; then nothing stands in its place.
     pub fn publish(mut self) -> Result<(), PublishError> {
         sync_directory(&self.partial)?;
         fs::rename(&self.partial, &self.destination).map_err(at("rename", &self.destination))?;
-        self.lock = None; // nothing is left to remove
-        sync_directory(&parent_of(&self.destination))
+        let synced = sync_directory(&parent_of(&self.destination));
+        // What may not survive a crash is taken back, to be removed.
+        if synced.is_ok() || fs::rename(&self.destination, &self.partial).is_err() {
+            self.lock = None; // nothing is left to remove
+        }
+        synced
     }
 }
 

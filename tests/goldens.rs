@@ -12,16 +12,18 @@ use std::path::{Path, PathBuf};
 const REPAIR_TIME: &str = "2026-01-01T00:00:00Z";
 
 /// What of a plan directory is kept as expected; of `summary.json` all but the measured times.
-const EXPECTED: [&str; 6] = [
+const EXPECTED: [&str; 7] = [
     "plan.json",
     "reports/balance_deltas.csv",
     "reports/balances.csv",
     "reports/changes.csv",
     "reports/findings.csv",
+    "reports/report.html",
     "reports/summary.json",
 ];
 
-fn fixtures() -> PathBuf {
+/// Where the expected files lie.
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
@@ -79,9 +81,10 @@ fn the_plan_and_the_reports_of_the_fixture_are_as_expected() {
     for name in EXPECTED {
         compare(&fixtures().join("nctool.expected").join(name), &files[name]);
     }
-    // `plan.json` binds every byte of `changes.bson` by its hashes.
-    let is_known =
-        |name: &&String| name.as_str() == "changes.bson" || EXPECTED.contains(&name.as_str());
+    // `plan.json` binds every byte of `changes.bson` by its hashes, and the sums follow from the files.
+    let is_known = |name: &&String| {
+        ["changes.bson", "SHA256SUMS"].contains(&name.as_str()) || EXPECTED.contains(&name.as_str())
+    };
     let unknown: Vec<&String> = files.keys().filter(|name| !is_known(name)).collect();
     assert!(unknown.is_empty(), "{unknown:?} are in no list of what is expected");
 }

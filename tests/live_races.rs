@@ -4,11 +4,12 @@ use crate::support::live::{Ledger, connect, melted, open_plan, options_for};
 use crate::support::random::{Random, seed};
 use mongodb::bson::{Document, doc};
 use remelt::decide::OnDrift;
-use remelt::live::{RunOptions, apply};
+use remelt::live::{RunError, RunOptions, StepHook, apply};
 use remelt::progress::Progress;
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const CHILD: &str = "REMELT_TEST_RACE_CHILD";
@@ -69,6 +70,41 @@ async fn no_write_of_a_concurrent_writer_is_lost_or_overwritten() {
         assert_eq!(found.get_str("status").unwrap(), status, "token {id}");
     }
     eprintln!("{} applied, {} skipped", report.applied, report.drifted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_changes_between_comparison_and_write_ends_the_run_and_stays() {
+    let ledger = Ledger::new(&melted(60)).await;
+    let tokens = ledger.database.collection::<Document>("cashu_tokens");
+    // Holds the run where every document has been compared and none has been written.
+    let (compared, has_compared) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let may_go_on = Mutex::new(may_go_on);
+    let hook = move |step: &str| {
+        if step == "preflight done" {
+            compared.send(()).unwrap();
+            may_go_on.lock().unwrap().recv().unwrap();
+        }
+    };
+    let options = RunOptions {
+        batch_changes_max: Some(20),
+        workers: 1,
+        step: Some(StepHook(Arc::new(hook))),
+        ..ledger.options()
+    };
+    let (uri, directory) = (ledger.uri.clone(), ledger.plan_directory());
+    let running = tokio::spawn(async move {
+        let plan = open_plan(&directory);
+        apply(&plan, &connect(&uri).await, &options, &Progress::new()).await
+    });
+    tokio::task::spawn_blocking(move || has_compared.recv().unwrap()).await.unwrap();
+    tokens.update_one(doc! {"_id": 45}, doc! {"$set": {"x": 1}}).await.unwrap();
+    go_on.send(()).unwrap();
+    let error = running.await.unwrap().unwrap_err();
+    assert!(matches!(error, RunError::Drift { count: 1, written: 40, .. }), "{error:?}");
+    let found = tokens.find_one(doc! {"_id": 45}).await.unwrap().unwrap();
+    assert_eq!(found.get_i32("x").unwrap(), 1);
+    assert_eq!(found.get_str("status").unwrap(), "unspent");
 }
 
 /// The other half of the test below; does nothing in a usual run.

@@ -157,7 +157,7 @@ async fn a_standalone_server_is_monitored_without_a_stream_and_that_is_said() {
     store(&database, &small_ledger(200).0, &[]).await;
     let watched = Watched::start(&server.uri(), |_| {});
     let pass = watched.next_pass().await;
-    assert_eq!(pass.report.snapshot.consistency, "none");
+    assert_eq!(pass.report.snapshot.consistency.as_str(), "none");
     assert_eq!(pass.report.stats.total_tokens, 200);
     let reason = until(|| watched.board.movement().reason).await;
     assert!(reason.contains("standalone"), "{reason}");

@@ -1,5 +1,6 @@
 //! No secret of any input appears in any output, in no spelling.
 
+use crate::support::canaries::{CANARIES, base64, find_secret};
 use crate::support::command::{Outcome, arg, run};
 use crate::support::dumps::write_dump;
 use crate::support::files::files_below;
@@ -7,54 +8,6 @@ use crate::support::raw::{array, document, element, int32, nested, string};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-/// One canary for each place where a secret stands.
-const CANARIES: [&str; 10] = [
-    "canary0secretcanary",
-    "canary1Ccanarycanary",
-    "canary2witnesscanary",
-    "canary3dleqcanarycan",
-    "canary4privkeycanary",
-    "canary5tokencanaryca",
-    "canary6unknowncanary",
-    "canary7proofidcanary",
-    "canary8insidecanary8",
-    "canary9mutedcanary99",
-];
-
-/// Base64 of `bytes` without padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-            << (8 * (3 - group.len()));
-        for digit in 0..=group.len() {
-            let index = usize::try_from(bits >> (18 - 6 * digit) & 63).unwrap();
-            text.push(char::from(DIGITS[index]));
-        }
-    }
-    text
-}
-
-/// Every spelling of `secret` that is looked for.
-fn spellings(secret: &str) -> Vec<String> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let mut all = vec![secret.to_owned(), secret.to_uppercase(), hex.to_uppercase(), hex];
-    // At each of the three places in a group of base64; the digits at the ends hold other bits too.
-    for before in 0..3 {
-        let text = base64(&[&vec![b'x'; before], secret.as_bytes()].concat());
-        let known = &text[if before == 0 { 0 } else { 4 }..text.len() / 4 * 4 - 4];
-        all.push(known.to_owned());
-        all.push(known.replace('+', "-").replace('/', "_"));
-    }
-    all
-}
-
-fn find_secret(bytes: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(bytes);
-    CANARIES.iter().flat_map(|canary| spellings(canary)).find(|spelling| text.contains(spelling))
-}
 
 fn assert_silent(outcome: &Outcome) {
     for (stream, text) in [("stdout", &outcome.stdout), ("stderr", &outcome.stderr)] {
@@ -132,6 +85,16 @@ fn the_search_finds_every_spelling() {
     let canary = CANARIES[3];
     let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(base64(b"any carnal pleas"), "YW55IGNhcm5hbCBwbGVhcw");
+    let odd = CANARIES[1];
+    for text in [
+        serde_json::json!({ "a": odd }).to_string(),
+        format!("{odd:?}"),
+        format!("a,\"{}\"", odd.replace('"', "\"\"")),
+        "mongodb://u:canary1C%22%27%5C%2F%3C%26%3E%20%C3%A9%25%2Bcanary@host".to_owned(),
+        "canary1C\\u0022'\\u005c/<&>\\u0020\\u00e9%+canary".to_owned(),
+    ] {
+        assert!(find_secret(text.as_bytes()).is_some(), "{text}");
+    }
     for text in [
         format!("<{canary}>"),
         hex.to_uppercase(),
@@ -171,6 +134,12 @@ fn no_secret_of_a_ledger_appears_in_any_output() {
         [vec!["apply", arg(&plan), "--snapshot", other, "--out", arg(&kept)], consent.to_vec()]
             .concat(),
         vec!["verify", arg(&plan), "--snapshot", other],
+        vec!["audit", arg(&plan)],
+        vec!["audit", arg(&plan), "--snapshot", dump],
+        vec!["audit", arg(&plan), "--snapshot", other],
+        vec!["preview", arg(&plan), "-vv"],
+        vec!["explain", arg(&plan), "{\"$numberInt\":\"1\"}", "--snapshot", dump, "-vv"],
+        vec!["explain", arg(&plan), CANARIES[0], "--snapshot", dump, "--log-format", "json"],
         vec!["diff", dump, arg(&repaired)],
         vec!["diff", dump, other],
         vec!["rehearse", dump, "--keep", arg(&kept)],
@@ -185,8 +154,10 @@ fn no_secret_of_a_ledger_appears_in_any_output() {
         assert!(written.is_dir(), "{written:?}");
         assert_no_secret_below(written);
     }
-    let findings = fs::read_to_string(plan.join("reports/findings.csv")).unwrap();
-    assert!(findings.contains("duplicate_secrets"), "the secret is in a finding, but not itself");
+    for report in ["findings.csv", "report.html"] {
+        let text = fs::read_to_string(plan.join("reports").join(report)).unwrap();
+        assert!(text.contains("duplicate_secrets"), "{report}: the secret's finding, not itself");
+    }
     assert!(find_secret(&fs::read(repaired.join("nctool/cashu_tokens.bson")).unwrap()).is_some());
 }
 
@@ -249,6 +220,12 @@ fn the_password_of_a_uri_given_in_a_wrong_place_is_not_shown() {
             vec!["analyze", arg(&nowhere), arg(&plan), "--fail-on", uri],
             vec!["analyze", arg(&nowhere), arg(&plan), "--repair-time", uri],
             vec!["generate", arg(&nowhere), "--tokens", uri],
+            vec!["status", "--config", uri],
+            vec!["status", "--log-format", uri],
+            vec!["explain", arg(&made), uri],
+            vec!["explain", arg(&made), "x", "--snapshot", uri],
+            vec!["man", uri],
+            vec!["completions", uri],
             vec!["generate", uri, "--tokens", "5"],
             vec!["analyze", arg(&dump), uri],
             vec!["rehearse", arg(&dump), "--keep", uri],

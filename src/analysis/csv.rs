@@ -3,27 +3,20 @@
 use crate::document::holds_token;
 use crate::model::hash_bytes;
 use std::fmt::Display;
+use std::io::Write;
 
 /// Rows in memory, written one cell after another.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CsvRows {
-    writer: csv_core::Writer,
     bytes: Vec<u8>,
-    at_row_start: bool,
-}
-
-impl Default for CsvRows {
-    fn default() -> Self {
-        CsvRows::new()
-    }
+    is_in_row: bool,
 }
 
 impl CsvRows {
     /// No rows.
     #[must_use]
     pub fn new() -> CsvRows {
-        let writer = csv_core::WriterBuilder::new().terminator(csv_core::Terminator::CRLF).build();
-        CsvRows { writer, bytes: Vec::new(), at_row_start: true }
+        CsvRows::default()
     }
 
     /// A header row.
@@ -37,34 +30,37 @@ impl CsvRows {
         rows
     }
 
-    fn put(
-        &mut self,
-        mut step: impl FnMut(&mut csv_core::Writer, &mut [u8]) -> (csv_core::WriteResult, usize),
-    ) {
-        let mut room = 64;
-        loop {
-            let start = self.bytes.len();
-            self.bytes.resize(start + room, 0);
-            let (result, written) = step(&mut self.writer, &mut self.bytes[start..]);
-            self.bytes.truncate(start + written);
-            if result == csv_core::WriteResult::InputEmpty {
-                return;
-            }
-            room *= 2;
+    fn begin_cell(&mut self) {
+        if self.is_in_row {
+            self.bytes.push(b',');
         }
+        self.is_in_row = true;
     }
 
     fn raw(&mut self, cell: &[u8]) {
-        if !self.at_row_start {
-            self.put(|writer, out| writer.delimiter(out));
+        self.begin_cell();
+        if needs_quotes(cell) {
+            self.quoted(cell);
+        } else {
+            self.bytes.extend_from_slice(cell);
         }
-        self.at_row_start = false;
-        let mut rest = cell;
-        self.put(|writer, out| {
-            let (result, read, written) = writer.field(rest, out);
-            rest = &rest[read..];
-            (result, written)
-        });
+    }
+
+    fn quoted(&mut self, cell: &[u8]) {
+        self.bytes.push(b'"');
+        for part in cell.split_inclusive(|byte| *byte == b'"') {
+            self.bytes.extend_from_slice(part);
+            if part.ends_with(b"\"") {
+                self.bytes.push(b'"');
+            }
+        }
+        self.bytes.push(b'"');
+    }
+
+    /// Cells that another [`CsvRows`] wrote, one or more.
+    pub(super) fn cells(&mut self, cells: &[u8]) {
+        self.begin_cell();
+        self.bytes.extend_from_slice(cells);
     }
 
     /// A cell of text from the data, neutralised; bytes that are not UTF-8 become U+FFFD. Text that
@@ -75,15 +71,29 @@ impl CsvRows {
             return self.raw(format!("(ecash token, SHA-256 {}...)", &hash[..16]).as_bytes());
         }
         match std::str::from_utf8(cell) {
-            Ok(text) if !needs_neutralising(text) => self.raw(cell),
+            Ok(text) if is_plain(cell) || !needs_neutralising(text) => self.raw(cell),
             Ok(text) => self.raw(neutralised(text).as_bytes()),
             Err(_) => self.raw(neutralised(&String::from_utf8_lossy(cell)).as_bytes()),
         }
     }
 
-    /// A cell of our own making: a number, a code, a time.
+    /// A cell of our own making, which needs no quotes: a number, a code, a time.
     pub fn own(&mut self, cell: impl Display) {
-        self.raw(cell.to_string().as_bytes());
+        self.begin_cell();
+        // Writing to a Vec can't fail.
+        let _ = write!(self.bytes, "{cell}");
+    }
+
+    /// A cell of our own words.
+    pub(super) fn own_words(&mut self, words: impl Display) {
+        self.begin_cell();
+        let start = self.bytes.len();
+        // Writing to a Vec can't fail.
+        let _ = write!(self.bytes, "{words}");
+        if needs_quotes(&self.bytes[start..]) {
+            let words = self.bytes.split_off(start);
+            self.quoted(&words);
+        }
     }
 
     /// A cell that is empty when there is nothing to say.
@@ -96,8 +106,8 @@ impl CsvRows {
 
     /// Ends the row.
     pub fn end_row(&mut self) {
-        self.put(|writer, out| writer.terminator(out));
-        self.at_row_start = true;
+        self.bytes.extend_from_slice(b"\r\n");
+        self.is_in_row = false;
     }
 
     /// The rows so far.
@@ -109,13 +119,19 @@ impl CsvRows {
     /// Forgets the rows and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.is_in_row = false;
     }
 
     /// Takes the rows out.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
+        self.is_in_row = false;
         std::mem::take(&mut self.bytes)
     }
+}
+
+fn needs_quotes(cell: &[u8]) -> bool {
+    cell.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n'))
 }
 
 /// Characters that change how the text around them is shown or read: controls and the marks of the
@@ -123,6 +139,12 @@ impl CsvRows {
 fn is_deceptive(c: char) -> bool {
     c.is_control() && c != '\n' && c != '\r' && c != '\t'
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{061c}')
+}
+
+/// Whether a cell is printable ASCII that begins like a name or a number: the usual case, seen fast.
+fn is_plain(cell: &[u8]) -> bool {
+    cell.first().is_none_or(|first| first.is_ascii_alphanumeric())
+        && cell.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn starts_formula(text: &str) -> bool {

@@ -138,7 +138,7 @@ fn unknown_status(token: &Token<'_>) -> Option<&'static str> {
 }
 
 /// Whether `npub` is something other than a well-formed bech32 public key.
-pub(super) fn is_npub_malformed(npub: Option<&[u8]>) -> bool {
+pub(crate) fn is_npub_malformed(npub: Option<&[u8]>) -> bool {
     let Some(Ok(text)) = npub.map(std::str::from_utf8) else { return true };
     if !text.starts_with("npub1") || text.bytes().any(|b| b.is_ascii_uppercase()) {
         return true;

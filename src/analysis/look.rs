@@ -1,129 +1,105 @@
 //! The second look: candidate documents are read again and their values compared in full.
 
-use super::AnalyzeError;
-use super::duplicates::{Candidate, Kind, kept};
-use super::melts;
+use super::copies::{CopyWriter, SecretTagKey};
+use super::duplicates::{Candidate, Kind};
+use super::findings_file::{FindingsFile, RowsByCode};
+use super::fingerprint::Fingerprints;
 use super::pass::located;
-use super::positions::push_finding;
-use super::reports::{self, FindingRow, Holder};
-use super::scan::{Stores, flush_rows};
-use super::token::{Proof, Token};
-use super::{AnalyzeOptions, FindingTotals};
+use super::positions::PositionMap;
+use super::reports::{self, holder};
+use super::scan::flush_rows;
+use super::token::{FieldOrder, Proof, Token};
+use super::{AnalyzeError, FindingTotals, melts};
 use crate::document::Value;
-use crate::model::{FindingCode, Sha256Hash};
+use crate::model::FindingCode;
 use crate::scratch::{Row, RowBatch, ScratchError, SortedRows, Sorter};
 use crate::snapshot::input::Chunk;
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use std::sync::Mutex;
 
-/// The key under which reports name secrets: derived from the snapshot, so that a secret has the same
-/// name in all reports of one snapshot and none elsewhere.
-#[derive(Clone, Copy)]
-pub(super) struct SecretTagKey([u8; 32]);
-
-impl SecretTagKey {
-    pub(super) fn new(snapshot: Sha256Hash) -> SecretTagKey {
-        let mut hasher = Sha256::new();
-        hasher.update(b"remelt secret tag 1");
-        hasher.update(snapshot.0);
-        SecretTagKey(hasher.finalize().into())
-    }
-
-    fn tag(&self, secret: &[u8]) -> [u8; 32] {
-        match Hmac::<Sha256>::new_from_slice(&self.0) {
-            Ok(mut mac) => {
-                mac.update(secret);
-                mac.finalize().into_bytes().into()
-            }
-            // HMAC takes keys of any length.
-            Err(_) => [0; 32],
-        }
-    }
-}
-
-/// Where the looks' results meet.
+/// Documents by a value that they may share.
 #[derive(Debug)]
 pub(super) struct Looked {
-    /// Proofs by secret, see [`votes_and_copies`], in parts by the secret's tag: a part can be judged by
-    /// itself.
-    pub(super) copies: [Mutex<Sorter>; COPY_PARTS],
-    /// Documents by transaction id.
     pub(super) transaction_ids: Mutex<Sorter>,
     /// Documents by `_id`.
     pub(super) ids: Mutex<Sorter>,
 }
 
-/// What a worker of the second look reads.
+/// One worker of the second look.
 pub(super) struct Look<'a> {
-    pub(super) options: &'a AnalyzeOptions,
-    pub(super) tag_key: SecretTagKey,
-    pub(super) stores: &'a Stores,
+    pub(super) prints: &'a Fingerprints,
+    pub(super) tag_key: &'a SecretTagKey,
     pub(super) looked: &'a Looked,
+    pub(super) copies: CopyWriter<'a>,
+    pub(super) positions: PositionMap<'a>,
+    pub(super) order: FieldOrder,
+    pub(super) rows: RowsByCode,
+    pub(super) transaction_ids: RowBatch,
+    pub(super) ids: RowBatch,
 }
 
-/// Looks at the documents of `chunk` that have candidates and gives the totals of `missing_change`.
-pub(super) fn look_at_chunk(
-    look: &Look<'_>,
-    chunk: &Chunk,
-    candidates: &[Candidate],
-) -> Result<FindingTotals, AnalyzeError> {
-    let mut batches = Batches::default();
-    let mut melts = FindingTotals::default();
-    let mut groups = candidates.chunk_by(|a, b| a.ordinal == b.ordinal).peekable();
-    let mut proofs = Vec::new();
-    for (ordinal, (start, document)) in (chunk.first_document..).zip(chunk.framed()) {
-        let Some(group) = groups.next_if(|group| group[0].ordinal == ordinal) else { continue };
-        proofs.clear();
-        let token = Token::parse(document, &mut proofs).map_err(located(chunk, start))?;
-        batches.document(look, &token, &proofs, ordinal, group, &mut melts)?;
-    }
-    batches.hand_over(look)?;
-    Ok(melts)
+/// What a chunk gives, in the chunks' order: totals and rows of `missing_change`.
+pub(super) struct LookResult {
+    pub(super) missing_change: FindingTotals,
+    pub(super) rows: Vec<(FindingCode, Vec<u8>)>,
 }
 
-#[derive(Default)]
-struct Batches {
-    copies: [RowBatch; COPY_PARTS],
-    transaction_ids: RowBatch,
-    ids: RowBatch,
-    rows: RowBatch,
-    positions: RowBatch,
-}
-
-impl Batches {
-    fn document(
+impl Look<'_> {
+    /// Looks at the documents of `chunk` that have candidates.
+    pub(super) fn at_chunk(
         &mut self,
-        look: &Look<'_>,
+        chunk: &Chunk,
+        candidates: &[Candidate],
+    ) -> Result<LookResult, AnalyzeError> {
+        let mut missing_change = FindingTotals::default();
+        let mut groups = candidates.chunk_by(|a, b| a.ordinal == b.ordinal).peekable();
+        let mut proofs = Vec::new();
+        for (ordinal, (start, document)) in (chunk.first_document..).zip(chunk.framed()) {
+            let Some(group) = groups.next_if(|group| group[0].ordinal == ordinal) else {
+                if groups.peek().is_none() {
+                    break;
+                }
+                continue;
+            };
+            proofs.clear();
+            let token = Token::parse(document, &mut self.order, &mut proofs)
+                .map_err(located(chunk, start))?;
+            self.at_token(&token, &proofs, group, &mut missing_change)?;
+        }
+        flush_rows(&mut self.transaction_ids, &self.looked.transaction_ids)?;
+        flush_rows(&mut self.ids, &self.looked.ids)?;
+        Ok(LookResult { missing_change, rows: self.rows.take() })
+    }
+
+    /// Hands over what is left.
+    pub(super) fn finish(mut self) -> Result<(), AnalyzeError> {
+        self.copies.finish()?;
+        self.positions.flush()
+    }
+
+    fn at_token(
+        &mut self,
         token: &Token<'_>,
         proofs: &[Proof<'_>],
-        ordinal: u64,
         group: &[Candidate],
-        melts: &mut FindingTotals,
+        missing_change: &mut FindingTotals,
     ) -> Result<(), AnalyzeError> {
-        let holder = Holder::of(token);
+        let ordinal = group[0].ordinal;
         for candidate in group {
             match candidate.kind {
-                Kind::Id => same_value(&mut self.ids, token.id, ordinal, &holder),
+                Kind::Id => same_value(&mut self.ids, token.id, ordinal, token),
                 Kind::TransactionId => {
-                    same_value(&mut self.transaction_ids, token.transaction_id, ordinal, &holder);
+                    same_value(&mut self.transaction_ids, token.transaction_id, ordinal, token);
                 }
                 Kind::Melt => {
-                    let amount = melts::excess(token);
-                    melts.count += 1;
-                    melts.amount += amount.unwrap_or(0);
-                    let row = FindingRow {
-                        code: FindingCode::MissingChange,
-                        order: [ordinal, 0],
-                        holder: holder.clone(),
-                        amount,
-                        detail: "melted more than its cost, and no change document names it; \
-                                 the amount is the difference"
-                            .into(),
-                    };
-                    reports::push_row(&mut self.rows, &row);
                     let code = FindingCode::MissingChange;
-                    push_finding(&mut self.positions, token.user(), token.mint(), code);
+                    let amount = melts::excess(token);
+                    missing_change.count += 1;
+                    missing_change.amount += amount.unwrap_or(0);
+                    let detail = "melted more than its cost, and no change document names it; \
+                                  the amount is the difference";
+                    reports::finding_row(self.rows.of(code), code, &holder(token), amount, detail);
+                    self.positions.mark(token.user(), token.mint(), code)?;
                 }
                 Kind::Secret => {}
             }
@@ -131,319 +107,59 @@ impl Batches {
         // Candidates of a document are sorted by kind, then by fingerprint.
         let secrets = &group[group.partition_point(|c| c.kind < Kind::Secret)..];
         let secrets = &secrets[..secrets.partition_point(|c| c.kind == Kind::Secret)];
-        if !secrets.is_empty() {
-            let key = &look.options.fingerprint_key;
-            for (index, proof) in proofs.iter().enumerate() {
-                let seen = kept(key.narrow(proof.secret));
-                if secrets.binary_search_by_key(&seen, |c| c.fingerprint).is_ok() {
-                    let copy = Copy { token, proof, ordinal, index: index as u64, holder: &holder };
-                    let tag = look.tag_key.tag(proof.secret);
-                    let part = &mut self.copies[part_of(tag)];
-                    votes_and_copies(part, tag, &copy);
-                    if part.bytes() > HAND_OVER_BYTES {
-                        flush_rows(part, &look.looked.copies[part_of(tag)])?;
-                    }
-                }
+        if secrets.is_empty() {
+            return Ok(());
+        }
+        for (index, proof) in proofs.iter().enumerate() {
+            let print = self.prints.narrow(proof.secret);
+            if let Ok(found) = secrets.binary_search_by_key(&print, |c| c.fingerprint) {
+                self.copies.add(secrets[found].first, self.tag_key.tag(proof.secret), index, proof);
             }
         }
-        Ok(())
-    }
-
-    fn hand_over(mut self, look: &Look<'_>) -> Result<(), AnalyzeError> {
-        for (rows, part) in self.copies.iter_mut().zip(&look.looked.copies) {
-            flush_rows(rows, part)?;
-        }
-        flush_rows(&mut self.transaction_ids, &look.looked.transaction_ids)?;
-        flush_rows(&mut self.ids, &look.looked.ids)?;
-        flush_rows(&mut self.rows, &look.stores.findings)?;
-        flush_rows(&mut self.positions, &look.stores.positions)
+        self.copies.end_document(token, ordinal)
     }
 }
 
-/// Key: SHA-256 of the value and its type, then the document's number.
-fn same_value(batch: &mut RowBatch, value: Option<Value<'_>>, ordinal: u64, holder: &Holder<'_>) {
+/// Key: SHA-256 of the value and its type, then the document's number. Payload: the user (behind a byte
+/// that says whether there is one), the mint and the row of `findings.csv`, each behind its length.
+fn same_value(batch: &mut RowBatch, value: Option<Value<'_>>, ordinal: u64, token: &Token<'_>) {
     let Some(value) = value else { return };
     let mut hasher = Sha256::new();
     hasher.update([value.kind.byte()]);
     hasher.update(value.bytes);
     let mut key = hasher.finalize().to_vec();
     key.extend_from_slice(&ordinal.to_be_bytes());
-    batch.push(&key, |payload| holder.encode(payload));
-}
-
-struct Copy<'a> {
-    token: &'a Token<'a>,
-    proof: &'a Proof<'a>,
-    ordinal: u64,
-    index: u64,
-    holder: &'a Holder<'a>,
-}
-
-const VOTE: u8 = 0;
-const COPY: u8 = 1;
-const SPENDABLE: u8 = 1;
-const GONE: u8 = 2;
-
-/// Parts of the copies.
-pub(super) const COPY_PARTS: usize = 8;
-
-fn part_of(tag: [u8; 32]) -> usize {
-    usize::from(tag[0]) % COPY_PARTS
-}
-
-/// Two rows a proof, both under the secret's tag: all votes of a secret come before all its copies, so
-/// that it is judged before its copies are reported, in no memory.
-fn votes_and_copies(batch: &mut RowBatch, tag: [u8; 32], copy: &Copy<'_>) {
-    let mut key = [0; 32 + 1 + 16];
-    key[..32].copy_from_slice(&tag);
-    key[33..41].copy_from_slice(&copy.ordinal.to_be_bytes());
-    key[41..].copy_from_slice(&copy.index.to_be_bytes());
-    let spendable = copy.token.status().is_some_and(|status| status.is_spendable());
-    let flags = u8::from(spendable) * SPENDABLE + u8::from(copy.token.is_gone()) * GONE;
-    let amount = copy.proof.amount.unwrap_or(0);
-    let vote = |payload: &mut Vec<u8>| {
-        payload.push(flags);
-        payload.extend_from_slice(&amount.to_le_bytes());
-    };
-    key[32] = VOTE;
+    let mut row = super::csv::CsvRows::new();
+    let amount = token.amount().map(i128::from);
+    let detail = "several documents have this transaction_id";
+    let code = FindingCode::DuplicateTransactionId;
+    reports::finding_row(&mut row, code, &holder(token), amount, detail);
+    let has_user = [u8::from(token.user().is_some())];
     batch.push(&key, |payload| {
-        vote(payload);
-        let mut hasher = Sha256::new();
-        hasher.update([u8::from(copy.token.user().is_some())]);
-        hasher.update(copy.token.user().unwrap_or_default());
-        payload.extend_from_slice(&hasher.finalize());
-    });
-    key[32] = COPY;
-    batch.push(&key, |payload| {
-        vote(payload);
-        copy.holder.encode(payload);
+        for part in [&has_user, token.user().unwrap_or_default(), token.mint(), row.bytes()] {
+            payload.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            payload.extend_from_slice(part);
+        }
     });
 }
 
-/// What the proofs of one secret amount to.
-#[derive(Debug, Default)]
-struct Verdict {
-    proofs: u64,
-    first: Option<u64>,
-    user: Option<[u8; 32]>,
-    has_other_users: bool,
-    spendable: u64,
-    spendable_documents: Documents,
-    gone_documents: Documents,
-    /// The spendable proof that is not phantom: amount, document, index.
-    largest: Option<(i64, u64, u64)>,
+/// Takes the next part of a payload of [`same_value`].
+fn next_part<'a>(payload: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = payload.split_first_chunk::<8>()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    let (part, rest) = rest.split_at_checked(length)?;
+    *payload = rest;
+    Some(part)
 }
 
-/// Whether there are none, one or several documents.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Documents {
-    #[default]
-    None,
-    One(u64),
-    Several,
-}
-
-impl Documents {
-    fn add(&mut self, ordinal: u64) {
-        *self = match self {
-            Documents::None => Documents::One(ordinal),
-            Documents::One(one) if *one == ordinal => Documents::One(ordinal),
-            _ => Documents::Several,
-        };
-    }
-}
-
-/// Classes of `duplicate_secrets`, in the order of their counts.
-const CLASSES: [&str; 3] = ["benign_copy", "double_counted", "cross_user"];
-const BENIGN_COPY: usize = 0;
-const DOUBLE_COUNTED: usize = 1;
-const CROSS_USER: usize = 2;
-
-impl Verdict {
-    fn vote(&mut self, copy: &CopyRow<'_>, user: [u8; 32]) {
-        self.proofs += 1;
-        self.first.get_or_insert(copy.ordinal);
-        self.has_other_users |= *self.user.get_or_insert(user) != user;
-        if copy.is_gone() {
-            self.gone_documents.add(copy.ordinal);
-        }
-        if copy.is_spendable() {
-            self.spendable += 1;
-            self.spendable_documents.add(copy.ordinal);
-            if self.largest.is_none_or(|(largest, ..)| copy.amount > largest) {
-                self.largest = Some((copy.amount, copy.ordinal, copy.index));
-            }
-        }
-    }
-
-    /// Whether a spendable proof stands in one document and a gone one in another.
-    fn is_gone_elsewhere(&self) -> bool {
-        match (&self.spendable_documents, &self.gone_documents) {
-            (Documents::None, _) | (_, Documents::None) => false,
-            (Documents::One(here), Documents::One(there)) => here != there,
-            _ => true,
-        }
-    }
-
-    fn is_double_counted(&self) -> bool {
-        self.is_gone_elsewhere() || self.spendable > 1
-    }
-
-    fn class(&self) -> usize {
-        if self.is_double_counted() {
-            DOUBLE_COUNTED
-        } else if self.has_other_users {
-            CROSS_USER
-        } else {
-            BENIGN_COPY
-        }
-    }
-
-    /// Whether a proof is counted though its money is not there; only for double-counted secrets.
-    fn is_phantom(&self, copy: &CopyRow<'_>) -> bool {
-        let is_kept = self.largest.is_some_and(|(_, o, i)| (o, i) == (copy.ordinal, copy.index));
-        copy.is_spendable() && self.is_double_counted() && (self.is_gone_elsewhere() || !is_kept)
-    }
-}
-
-/// Judges every secret and reports its proofs. Gives the totals of `duplicate_secrets` and of
-/// `double_counted`.
-pub(super) fn judge_secrets(
-    mut sorted: SortedRows,
-    stores: &Stores,
-) -> Result<(FindingTotals, FindingTotals), AnalyzeError> {
-    let damaged = || ScratchError::Damaged;
-    let mut reporter =
-        Reporter { stores, rows: RowBatch::default(), positions: RowBatch::default() };
-    let mut duplicates = FindingTotals::default();
-    let mut double_counted = FindingTotals::default();
-    let (mut tag, mut verdict, mut is_counted) = ([0; 32], Verdict::default(), false);
-    let mut row = Row::default();
-    while sorted.next_into(&mut row)? {
-        let copy = CopyRow::decode(&row).ok_or_else(damaged)?;
-        if tag != copy.tag || verdict.proofs == 0 {
-            (tag, verdict, is_counted) = (copy.tag, Verdict::default(), false);
-        }
-        if copy.kind == VOTE {
-            let user = copy.rest.first_chunk().ok_or_else(damaged)?;
-            verdict.vote(&copy, *user);
-            continue;
-        }
-        if verdict.proofs < 2 {
-            continue; // equal fingerprints, different secrets
-        }
-        if !is_counted {
-            is_counted = true;
-            duplicates.count += 1;
-            duplicates.classes[verdict.class()] += 1;
-            double_counted.count += u64::from(verdict.is_double_counted());
-        }
-        if verdict.is_phantom(&copy) {
-            double_counted.amount += i128::from(copy.amount);
-        }
-        let holder = Holder::decode(copy.rest).ok_or_else(damaged)?;
-        reporter.report(&verdict, &copy, &holder)?;
-    }
-    reporter.flush()?;
-    Ok((duplicates, double_counted))
-}
-
-/// A row of [`votes_and_copies`].
-struct CopyRow<'a> {
-    tag: [u8; 32],
-    kind: u8,
-    ordinal: u64,
-    index: u64,
-    flags: u8,
-    amount: i64,
-    rest: &'a [u8],
-}
-
-impl<'a> CopyRow<'a> {
-    fn decode(row: &'a Row) -> Option<CopyRow<'a>> {
-        let (tag, key) = row.key.split_first_chunk::<32>()?;
-        let (kind, key) = key.split_first()?;
-        let (ordinal, key) = key.split_first_chunk::<8>()?;
-        let (flags, payload) = row.payload.split_first()?;
-        let (amount, rest) = payload.split_first_chunk::<8>()?;
-        Some(CopyRow {
-            tag: *tag,
-            kind: *kind,
-            ordinal: u64::from_be_bytes(*ordinal),
-            index: u64::from_be_bytes(*key.first_chunk()?),
-            flags: *flags,
-            amount: i64::from_le_bytes(*amount),
-            rest,
-        })
-    }
-
-    fn is_spendable(&self) -> bool {
-        self.flags & SPENDABLE != 0
-    }
-
-    fn is_gone(&self) -> bool {
-        self.flags & GONE != 0
-    }
-}
-
-struct Reporter<'a> {
-    stores: &'a Stores,
-    rows: RowBatch,
-    positions: RowBatch,
-}
-
-impl Reporter<'_> {
-    fn report(
-        &mut self,
-        verdict: &Verdict,
-        copy: &CopyRow<'_>,
-        holder: &Holder<'_>,
-    ) -> Result<(), AnalyzeError> {
-        let place = match (copy.is_spendable(), copy.is_gone()) {
-            (true, true) => "spendable, though melted",
-            (true, false) => "spendable",
-            (false, true) => "gone",
-            (false, false) => "neither spendable nor gone",
-        };
-        let tag: String = copy.tag[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let about = format!("secret {tag} stands in {} proofs; {place} here", verdict.proofs);
-        let order = [verdict.first.unwrap_or(0), copy.ordinal];
-        let mut say = |code, amount: i64, detail| {
-            let amount = Some(i128::from(amount));
-            let row = FindingRow { code, order, holder: holder.clone(), amount, detail };
-            reports::push_row_of(&mut self.rows, &row, &copy.tag, copy.index);
-            let user = holder.npub.as_deref();
-            push_finding(&mut self.positions, user, &holder.mint, code);
-        };
-        let class = CLASSES[verdict.class()];
-        say(FindingCode::DuplicateSecrets, copy.amount, format!("{class}: {about}").into());
-        if verdict.is_double_counted() {
-            let is_phantom = verdict.is_phantom(copy);
-            let amount = if is_phantom { copy.amount } else { 0 };
-            let judged = if is_phantom { "counted, not there" } else { "not counted twice" };
-            say(FindingCode::DoubleCounted, amount, format!("{judged}: {about}").into());
-        }
-        if self.rows.bytes() > HAND_OVER_BYTES {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), AnalyzeError> {
-        flush_rows(&mut self.rows, &self.stores.findings)?;
-        flush_rows(&mut self.positions, &self.stores.positions)
-    }
-}
-
-const HAND_OVER_BYTES: usize = 256 * 1024;
-
-/// Reports the documents that share a transaction id and gives the totals.
+/// Reports the documents that share a transaction id and gives the totals. Rows come in the order of the
+/// first document with the id, then of their own.
 pub(super) fn judge_transaction_ids(
     mut sorted: SortedRows,
-    stores: &Stores,
+    mut rows: Sorter,
+    positions: &mut PositionMap<'_>,
+    findings: &mut FindingsFile,
 ) -> Result<FindingTotals, AnalyzeError> {
-    let mut reporter =
-        Reporter { stores, rows: RowBatch::default(), positions: RowBatch::default() };
     let mut totals = FindingTotals::default();
     let mut first: Option<(Row, bool)> = None;
     let mut row = Row::default();
@@ -453,32 +169,34 @@ pub(super) fn judge_transaction_ids(
                 if !*is_reported {
                     *is_reported = true;
                     totals.count += 1;
-                    reporter.shared_id(head, head)?;
+                    shared_id(&mut rows, positions, head, head)?;
                 }
-                reporter.shared_id(head, &row)?;
+                shared_id(&mut rows, positions, head, &row)?;
             }
             _ => first = Some((row.clone(), false)),
         }
     }
-    reporter.flush()?;
+    let mut rows = rows.finish()?;
+    while rows.next_into(&mut row)? {
+        findings.add(FindingCode::DuplicateTransactionId, &row.payload)?;
+    }
     Ok(totals)
 }
 
-impl Reporter<'_> {
-    fn shared_id(&mut self, first: &Row, row: &Row) -> Result<(), AnalyzeError> {
-        let damaged = || ScratchError::Damaged;
-        let holder = Holder::decode(&row.payload).ok_or_else(damaged)?;
-        let order = [ordinal_of(first).ok_or_else(damaged)?, ordinal_of(row).ok_or_else(damaged)?];
-        let code = FindingCode::DuplicateTransactionId;
-        push_finding(&mut self.positions, holder.npub.as_deref(), &holder.mint, code);
-        let amount = holder.amount.map(i128::from);
-        let detail = "several documents have this transaction_id".into();
-        reports::push_row(&mut self.rows, &FindingRow { code, order, holder, amount, detail });
-        if self.rows.bytes() > HAND_OVER_BYTES {
-            self.flush()?;
-        }
-        Ok(())
-    }
+fn shared_id(
+    rows: &mut Sorter,
+    positions: &mut PositionMap<'_>,
+    first: &Row,
+    row: &Row,
+) -> Result<(), AnalyzeError> {
+    let damaged = || ScratchError::Damaged;
+    let order = [first, row].map(|row| row.key.get(32..).unwrap_or_default()).concat();
+    let mut payload = &row.payload[..];
+    let mut part = || next_part(&mut payload).ok_or_else(damaged);
+    let (has_user, user, mint, csv) = (part()?, part()?, part()?, part()?);
+    let user = (has_user == [1]).then_some(user);
+    positions.mark(user, mint, FindingCode::DuplicateTransactionId)?;
+    Ok(rows.push(&order, csv)?)
 }
 
 fn ordinal_of(row: &Row) -> Option<u64> {

@@ -1,19 +1,15 @@
 //! Melts that took more than they cost, joined with the change documents that name them.
 
 use super::AnalyzeError;
-use super::duplicates::propose_melt;
+use super::duplicates::{CandidateStore, each_part};
 use super::token::Token;
 use crate::document::Value;
 use crate::model::TransactionType;
-use crate::scratch::Sorter;
-use crate::scratch::{PARTITIONS, Partitions, Record};
-use rayon::prelude::*;
-use std::sync::{Mutex, PoisonError};
+use crate::scratch::{PartitionWriter, Partitions, ScratchError};
 
-/// Fingerprint of the transaction id (16 bytes), then 0 for a change, or 1 and the melt's document
+/// Fingerprint of the transaction id (16 bytes), then 0s for a change, or 1 and the melt's document
 /// number (big-endian, 8 bytes): sorted, a change stands before the melts it belongs to.
 pub(super) const RECORD_BYTES: usize = 16 + 1 + 8;
-const CHANGE: u8 = 0;
 const MELT: u8 = 1;
 
 /// What a melt took beyond its cost, when that is above zero.
@@ -48,38 +44,43 @@ pub(super) fn side<'a>(token: &Token<'a>) -> Option<Side<'a>> {
     })
 }
 
-pub(super) fn record(fingerprint: u128, melt: Option<u64>) -> Record<RECORD_BYTES> {
+/// Notes one side of the join: a melt with its document's number, or a change.
+pub(super) fn note(
+    writer: &mut PartitionWriter<'_>,
+    fingerprint: u128,
+    melt: Option<u64>,
+) -> Result<(), ScratchError> {
     let mut record = [0; RECORD_BYTES];
     record[..16].copy_from_slice(&fingerprint.to_be_bytes());
     if let Some(ordinal) = melt {
         record[16] = MELT;
         record[17..].copy_from_slice(&ordinal.to_be_bytes());
     }
-    record
+    writer.push(usize::from(record[0]), &record)
+}
+
+/// Notes a melt that no change can name. No fingerprint is that of its number but by a chance of 2^-128.
+pub(super) fn note_without_id(
+    writer: &mut PartitionWriter<'_>,
+    ordinal: u64,
+) -> Result<(), ScratchError> {
+    note(writer, u128::from(ordinal).rotate_right(8), Some(ordinal))
 }
 
 /// Finds the melts without a change and marks them for the second look.
 pub(super) fn propose(
     pool: &rayon::ThreadPool,
-    store: &Partitions<RECORD_BYTES>,
-    candidates: &Mutex<Sorter>,
+    store: &Partitions,
+    candidates: &CandidateStore,
 ) -> Result<(), AnalyzeError> {
-    pool.install(|| {
-        (0..PARTITIONS).into_par_iter().try_for_each(|partition| {
-            let mut records = store.take(partition)?;
-            records.sort_unstable();
-            for group in records.chunk_by(|a, b| a[..16] == b[..16]) {
-                if group[0][16] == CHANGE {
-                    continue;
-                }
-                let mut sorter = candidates.lock().unwrap_or_else(PoisonError::into_inner);
-                for melt in group {
-                    if let Some(ordinal) = melt.last_chunk::<8>() {
-                        propose_melt(&mut sorter, u64::from_be_bytes(*ordinal))?;
-                    }
-                }
-            }
-            Ok(())
-        })
+    each_part(pool, store, candidates, |_, records, writer| {
+        let records = records.as_chunks_mut::<RECORD_BYTES>().0;
+        records.sort_unstable();
+        let groups = records.chunk_by(|a, b| a[..16] == b[..16]);
+        let melts = groups.filter(|group| group[0][16] == MELT).flatten();
+        for ordinal in melts.filter_map(|melt| melt.last_chunk::<8>()) {
+            candidates.push_melt(writer, u64::from_be_bytes(*ordinal))?;
+        }
+        Ok(())
     })
 }

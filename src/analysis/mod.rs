@@ -6,9 +6,12 @@
 //! randomness; it never changes its input. Memory is bounded by [`AnalyzeOptions::memory_bytes`]: what
 //! does not fit goes to scratch files without a name, in which no secret ever stands.
 
+mod copies;
 mod csv;
 mod duplicates;
+mod family;
 mod findings;
+mod findings_file;
 mod fingerprint;
 mod look;
 mod melts;
@@ -17,25 +20,34 @@ mod positions;
 mod reports;
 mod rule;
 mod scan;
+mod shown;
 mod token;
 mod wallets;
 
 pub use csv::{CsvRows, cell_text, printable};
+pub use family::{Family, FamilyError, Member, family};
+pub(crate) use findings::is_npub_malformed;
 pub use fingerprint::FingerprintKey;
+pub use reports::WrittenReport;
 pub use rule::{
     ChangedFields, ImagePair, NotChanged, ProposedChange, RULE, RuleOptions, STORED_BYTES_MAX,
     SpentAt, repaired,
 };
+pub use shown::{CELL_CHARS_MAX, ROWS_SHOWN_MAX, ShownCell, ShownFindings};
 
 use crate::document::{Fault, Malformed};
 use crate::model::{FindingCode, Sha256Hash};
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::publish::PublishError;
-use crate::scratch::{Partitions, ScratchError, SortedRows, Sorter};
+use crate::scratch::{BYTE_PARTS, Partitions, RowBatch, ScratchError, SortedRows, Sorter};
 use crate::snapshot::identity::{ChunkTable, root_hash};
 use crate::snapshot::input::{Chunk, Collection, Input, InputError, Place};
-use duplicates::{Candidates, Kind};
-use look::{Look, Looked, SecretTagKey};
+use copies::{CopyReport, CopyTotals, CopyWriter, Judged, SecretTagKey, Strays};
+use duplicates::{CandidateStore, Candidates, Kind, Ranges};
+use findings_file::{FindingsFile, RowsByCode};
+use fingerprint::Fingerprints;
+use look::{Look, Looked};
+use positions::PositionMap;
 use rayon::prelude::*;
 use reports::ReportFile;
 use scan::{Shared, Stores, Worker};
@@ -125,7 +137,22 @@ pub enum AnalyzeError {
 /// # Errors
 /// [`Malformed`] when the document is broken anywhere.
 pub fn is_problematic(document: &[u8]) -> Result<bool, Malformed> {
-    Ok(rule::applies(&token::Token::parse(document, &mut Vec::new())?))
+    Ok(count_problematic([document])? == 1)
+}
+
+/// How many of `documents` are tokens of the rule's shape. All are walked to their last bytes.
+///
+/// # Errors
+/// [`Malformed`] when a document is broken anywhere.
+pub fn count_problematic<'a>(
+    documents: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<u64, Malformed> {
+    let (mut order, mut proofs) = (token::FieldOrder::default(), Vec::new());
+    documents.into_iter().try_fold(0, |count, document| {
+        proofs.clear();
+        let token = token::Token::parse(document, &mut order, &mut proofs)?;
+        Ok(count + u64::from(rule::applies(&token)))
+    })
 }
 
 /// Turns a change into the bytes of the plan; runs on the workers.
@@ -241,6 +268,10 @@ pub struct Analysis {
     pub wallets: Option<ChunkTable>,
     /// The figures.
     pub totals: Totals,
+    /// The reports, in the order of their names.
+    pub reports: Vec<WrittenReport>,
+    /// The first rows of `findings.csv`.
+    pub shown: ShownFindings,
 }
 
 /// Analyses `input`: writes `changes.csv`, `findings.csv`, `balances.csv` and `balance_deltas.csv` into
@@ -261,15 +292,32 @@ pub fn analyze(
         .build()
         .map_err(|_| AnalyzeError::Threads(options.threads))?;
     let scratch = std::env::temp_dir();
-    let engine = Engine { input, options, pool, shares: Shares::of(options), scratch, progress };
+    let prints = Fingerprints::new(options.fingerprint_key);
+    let shares = Shares::of(options);
+    let engine = Engine { input, options, prints, pool, shares, scratch, progress };
     let wallets = engine.read_wallets()?;
     let stores = engine.stores();
-    let (tokens, mut totals) =
-        engine.read_tokens(wallets.as_ref().map(|w| &w.0), &stores, reports, encode, changes)?;
+    let mut findings = FindingsFile::create(reports, &engine.scratch, engine.shares.findings)?;
+    let (tokens, mut totals, changes) = engine.read_tokens(
+        wallets.as_ref().map(|w| &w.0),
+        &stores,
+        reports,
+        &mut findings,
+        encode,
+        changes,
+    )?;
     let snapshot = root_hash(&tokens, wallets.as_ref().map(|w| &w.1));
-    engine.compare_duplicates(&stores, snapshot, &mut totals)?;
-    engine.write_reports(stores, reports, &mut totals)?;
-    Ok(Analysis { snapshot, tokens, wallets: wallets.map(|w| w.1), totals })
+    let positions = engine.compare_duplicates(
+        stores,
+        tokens.documents(),
+        snapshot,
+        &mut findings,
+        &mut totals,
+    )?;
+    let ([deltas, balances, findings], shown) =
+        engine.write_reports(positions, reports, findings, &mut totals)?;
+    let reports = vec![deltas, balances, changes, findings];
+    Ok(Analysis { snapshot, tokens, wallets: wallets.map(|w| w.1), totals, reports, shown })
 }
 
 fn refuse_twins(collection: &str, twins: Option<[u64; 2]>) -> Result<(), AnalyzeError> {
@@ -288,11 +336,15 @@ struct Shares {
     secrets: usize,
     ids: usize,
     melts: usize,
+    candidates: usize,
+    copies: usize,
     /// For each worker.
     positions: usize,
+    positions_sorted: usize,
+    /// The largest part of the copies that is judged in memory, by each worker.
+    judged: usize,
+    findings: usize,
     sorter: usize,
-    /// For all parts of the copies together.
-    copies: usize,
 }
 
 impl Shares {
@@ -300,14 +352,20 @@ impl Shares {
         let memory =
             usize::try_from(options.memory_bytes.max(MEMORY_BYTES_MIN)).unwrap_or(usize::MAX);
         let part = memory / 32;
+        let threads = options.threads.max(1);
         Shares {
             wallets: 8 * part,
-            secrets: 10 * part,
+            secrets: 8 * part,
             ids: 3 * part,
-            melts: 2 * part,
-            positions: 4 * part / options.threads.max(1),
+            melts: part,
+            // These come when the stores above are empty or about to be.
+            candidates: part,
+            copies: 5 * part,
+            positions: 3 * part / threads,
+            positions_sorted: 3 * part,
+            judged: part / threads / 4,
+            findings: 2 * part,
             sorter: part,
-            copies: 4 * part,
         }
     }
 }
@@ -315,6 +373,7 @@ impl Shares {
 struct Engine<'a> {
     input: &'a Input,
     options: &'a AnalyzeOptions,
+    prints: Fingerprints,
     pool: rayon::ThreadPool,
     shares: Shares,
     scratch: PathBuf,
@@ -327,15 +386,18 @@ impl Engine<'_> {
     }
 
     fn stores(&self) -> Stores {
+        let parts = |share| Partitions::new(&self.scratch, BYTE_PARTS, share);
         Stores {
-            secrets: Partitions::new(&self.scratch, self.shares.secrets),
-            transaction_ids: Partitions::new(&self.scratch, self.shares.ids),
-            ids: Partitions::new(&self.scratch, self.shares.ids),
-            melts: Partitions::new(&self.scratch, self.shares.melts),
-            positions: Mutex::new(self.sorter()),
-            findings: Mutex::new(self.sorter()),
-            candidates: Mutex::new(self.sorter()),
+            secrets: parts(self.shares.secrets),
+            transaction_ids: parts(self.shares.ids),
+            ids: parts(self.shares.ids),
+            melts: parts(self.shares.melts),
+            positions: Mutex::new(Sorter::new(&self.scratch, self.shares.positions_sorted)),
         }
+    }
+
+    fn position_map<'b>(&'b self, sorter: &'b Mutex<Sorter>) -> PositionMap<'b> {
+        PositionMap::new(sorter, &self.prints, self.shares.positions)
     }
 
     /// A feed of `collection`'s chunks that counts progress and stops when told to.
@@ -363,7 +425,7 @@ impl Engine<'_> {
         let mut workers: Vec<WalletTable> = Vec::new();
         workers.resize_with(self.options.threads, WalletTable::default);
         let mut table = ChunkTable::new();
-        let key = &self.options.fingerprint_key;
+        let key = &self.prints;
         pass::run(
             &self.pool,
             move |chunk: &mut Chunk| Ok(feed(chunk)?.then_some(())),
@@ -407,12 +469,14 @@ impl Engine<'_> {
         wallets: Option<&WalletTable>,
         stores: &Stores,
         reports: &Path,
+        findings: &mut FindingsFile,
         encode: ChangeEncoder<'_>,
         changes: ChangeSink<'_>,
-    ) -> Result<(ChunkTable, Totals), AnalyzeError> {
+    ) -> Result<(ChunkTable, Totals, WrittenReport), AnalyzeError> {
         let collection = &self.input.tokens;
         self.progress.begin("reading tokens", collection.stored_bytes(), Unit::Bytes);
-        let shared = Shared { options: self.options, wallets, stores, encode };
+        let (options, prints) = (self.options, &self.prints);
+        let shared = Shared { options, prints, wallets, stores, encode };
         let mut workers: Vec<Worker<'_>> = Vec::new();
         workers.resize_with(self.options.threads, || Worker::new(&shared, self.shares.positions));
         let mut feed = self.feed(collection)?;
@@ -428,104 +492,171 @@ impl Engine<'_> {
                 table.push(result.bytes, result.documents, result.sha256);
                 count += result.changes.lengths.len() as u64;
                 changes_csv.write(&result.changes.csv)?;
+                for (code, rows) in &result.findings {
+                    findings.add(*code, rows)?;
+                }
                 Ok(changes(&result.changes)?)
             },
         )?;
-        changes_csv.finish()?;
+        let written = changes_csv.finish()?;
         let mut totals = Totals { changes: count, ..Totals::default() };
-        for worker in workers {
-            totals.add(&worker.finish()?);
+        for counted in self.finish(workers, Worker::finish)? {
+            totals.add(&counted);
         }
-        Ok((table, totals))
+        Ok((table, totals, written))
     }
 
+    /// Compares what may occur twice and reports it; gives the positions of all users.
     fn compare_duplicates(
         &self,
-        stores: &Stores,
+        stores: Stores,
+        documents: u64,
         snapshot: Sha256Hash,
+        findings: &mut FindingsFile,
         totals: &mut Totals,
-    ) -> Result<(), AnalyzeError> {
+    ) -> Result<SortedRows, AnalyzeError> {
         self.progress.begin("comparing duplicates", 0, Unit::Bytes);
-        duplicates::propose(&self.pool, &stores.ids, Kind::Id, &stores.candidates)?;
-        let transaction_ids = &stores.transaction_ids;
-        duplicates::propose(&self.pool, transaction_ids, Kind::TransactionId, &stores.candidates)?;
-        duplicates::propose(&self.pool, &stores.secrets, Kind::Secret, &stores.candidates)?;
-        melts::propose(&self.pool, &stores.melts, &stores.candidates)?;
-        let candidates = Candidates::new(self.take_sorted(&stores.candidates)?)?;
-        if candidates.is_empty() {
-            return Ok(());
+        let Stores { secrets, transaction_ids, ids, melts, positions } = stores;
+        let candidates = CandidateStore::new(&self.scratch, documents, self.shares.candidates);
+        melts::propose(&self.pool, &melts, &candidates)?;
+        for (kind, store) in
+            [(Kind::Id, ids), (Kind::TransactionId, transaction_ids), (Kind::Secret, secrets)]
+        {
+            duplicates::propose(&self.pool, &store, kind, &candidates)?;
         }
-        let looked = Looked {
-            copies: std::array::from_fn(|_| {
-                Mutex::new(Sorter::new(&self.scratch, self.shares.copies / look::COPY_PARTS))
-            }),
-            transaction_ids: Mutex::new(self.sorter()),
-            ids: Mutex::new(self.sorter()),
-        };
-        let missing_change = self.look_again(candidates, stores, &looked, snapshot)?;
-        *totals.finding(FindingCode::MissingChange) = missing_change;
+        let mut candidates = candidates.sorted();
+        if candidates.is_empty()? {
+            findings.open(FindingCode::OrphanedTokens)?;
+            return self.take_sorted(&positions);
+        }
+        let ranges = Ranges::new(documents, 4096, 1024);
+        let copies = Partitions::new(&self.scratch, ranges.count, self.shares.copies);
+        let looked =
+            Looked { transaction_ids: Mutex::new(self.sorter()), ids: Mutex::new(self.sorter()) };
+        *totals.finding(FindingCode::MissingChange) = self.look_again(
+            candidates,
+            || CopyWriter::new(&copies, ranges),
+            &positions,
+            &looked,
+            &SecretTagKey::new(snapshot),
+            findings,
+        )?;
         look::refuse_shared_ids(self.take_sorted(&looked.ids)?, &self.input.tokens.name)?;
-        let shared =
-            look::judge_transaction_ids(self.take_sorted(&looked.transaction_ids)?, stores)?;
-        *totals.finding(FindingCode::DuplicateTransactionId) = shared;
-        self.progress.begin("judging secrets", 0, Unit::Documents);
-        let judged: Vec<(FindingTotals, FindingTotals)> = self.pool.install(|| {
-            let parts = looked.copies.par_iter();
-            parts
-                .map(|part| look::judge_secrets(self.take_sorted(part)?, stores))
-                .collect::<Result<_, AnalyzeError>>()
-        })?;
-        for (duplicates, double_counted) in judged {
-            totals.finding(FindingCode::DuplicateSecrets).add_all(&duplicates);
-            totals.finding(FindingCode::DoubleCounted).add_all(&double_counted);
-        }
-        Ok(())
+        let mut map = self.position_map(&positions);
+        *totals.finding(FindingCode::DuplicateTransactionId) = look::judge_transaction_ids(
+            self.take_sorted(&looked.transaction_ids)?,
+            self.sorter(),
+            &mut map,
+            findings,
+        )?;
+        map.flush()?;
+        let judged = self.judge_secrets(&copies, ranges, &positions, findings)?;
+        *totals.finding(FindingCode::DuplicateSecrets) = judged.duplicates;
+        *totals.finding(FindingCode::DoubleCounted) = judged.double_counted;
+        self.take_sorted(&positions)
     }
 
-    fn look_again(
-        &self,
+    fn look_again<'b>(
+        &'b self,
         mut candidates: Candidates,
-        stores: &Stores,
-        looked: &Looked,
-        snapshot: Sha256Hash,
+        copies: impl Fn() -> CopyWriter<'b>,
+        positions: &'b Mutex<Sorter>,
+        looked: &'b Looked,
+        tag_key: &'b SecretTagKey,
+        findings: &mut FindingsFile,
     ) -> Result<FindingTotals, AnalyzeError> {
         let collection = &self.input.tokens;
         self.progress.begin("looking again", collection.stored_bytes(), Unit::Bytes);
-        let tag_key = SecretTagKey::new(snapshot);
-        let look = Look { options: self.options, tag_key, stores, looked };
         let mut feed = self.feed(collection)?;
-        let mut melts = FindingTotals::default();
-        let mut workers = vec![(); self.options.threads];
+        let mut missing_change = FindingTotals::default();
+        let mut workers = Vec::new();
+        workers.resize_with(self.options.threads, || Look {
+            prints: &self.prints,
+            tag_key,
+            looked,
+            copies: copies(),
+            positions: self.position_map(positions),
+            order: token::FieldOrder::default(),
+            rows: RowsByCode::default(),
+            transaction_ids: RowBatch::default(),
+            ids: RowBatch::default(),
+        });
         pass::run(
             &self.pool,
             move |chunk: &mut Chunk| {
-                if candidates.is_empty() || !feed(chunk)? {
+                if candidates.is_empty()? || !feed(chunk)? {
                     return Ok(None);
                 }
                 Ok(Some(candidates.below(chunk.first_document + chunk.documents as u64)?))
             },
             &mut workers,
-            |(), chunk, candidates| look::look_at_chunk(&look, chunk, &candidates),
-            |found| {
-                melts.count += found.count;
-                melts.amount += found.amount;
-                Ok(())
+            |worker, chunk, candidates| worker.at_chunk(chunk, &candidates),
+            |result| {
+                missing_change.add_all(&result.missing_change);
+                let mut rows = result.rows.iter();
+                rows.try_for_each(|(code, rows)| findings.add(*code, rows))
             },
         )?;
-        Ok(melts)
+        self.finish(workers, Look::finish)?;
+        Ok(missing_change)
+    }
+
+    fn judge_secrets(
+        &self,
+        copies: &Partitions,
+        ranges: Ranges,
+        positions: &Mutex<Sorter>,
+        findings: &mut FindingsFile,
+    ) -> Result<CopyTotals, AnalyzeError> {
+        self.progress.begin("judging secrets", 0, Unit::Documents);
+        findings.open(FindingCode::DuplicateSecrets)?;
+        let strays = Strays::default();
+        let mut workers = Vec::new();
+        workers.resize_with(self.options.threads, || self.position_map(positions));
+        let mut large = self.position_map(positions);
+        let mut report = CopyReport { findings, strays: &strays, totals: CopyTotals::default() };
+        let mut parts = 0..ranges.count;
+        let mut written = 0;
+        pass::run(
+            &self.pool,
+            |(): &mut ()| {
+                self.progress.check()?;
+                Ok(parts.next())
+            },
+            &mut workers,
+            |positions, (), part| {
+                if copies.bytes_in(part) > self.shares.judged {
+                    return Ok(None); // in its turn, below
+                }
+                copies::judge(&copies.take(part)?, positions, &strays).map(Some)
+            },
+            |judged: Option<Judged>| {
+                let (part, end) = (written, ranges.end_of(written));
+                written += 1;
+                match judged {
+                    Some(judged) => report.write(&judged, end),
+                    None => report.judge_large(copies, part, end, self.sorter(), &mut large),
+                }
+            },
+        )?;
+        let totals = report.totals;
+        findings.open(FindingCode::OrphanedTokens)?;
+        workers.push(large);
+        self.finish(workers, |mut positions| positions.flush())?;
+        Ok(totals)
     }
 
     fn write_reports(
         &self,
-        stores: Stores,
+        positions: SortedRows,
         reports: &Path,
+        mut findings: FindingsFile,
         totals: &mut Totals,
-    ) -> Result<(), AnalyzeError> {
+    ) -> Result<([WrittenReport; 3], ShownFindings), AnalyzeError> {
         self.progress.begin("writing reports", 0, Unit::Documents);
-        let positions = self.take_sorted(&stores.positions)?;
-        let mut findings = stores.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let users = reports::write_balances(positions, &mut findings, self.sorter(), reports)?;
-        reports::write_findings(findings.finish()?, reports)?;
+        let (users, [deltas, balances]) =
+            reports::write_balances(positions, &mut findings, self.sorter(), reports)?;
+        let (findings, shown) = findings.finish()?;
         totals.users = users.total;
         totals.users_changed = users.fixed;
         totals.amount_changed = users.amount_fixed;
@@ -533,11 +664,22 @@ impl Engine<'_> {
         for code in FindingCode::ALL {
             totals.finding(*code).affected_users = users.by_finding[code.index()];
         }
-        Ok(())
+        Ok(([deltas, balances, findings], shown))
+    }
+
+    /// Lets all workers hand over what they have, at once.
+    fn finish<W: Send, T: Send>(
+        &self,
+        workers: Vec<W>,
+        finish: impl Fn(W) -> Result<T, AnalyzeError> + Send + Sync,
+    ) -> Result<Vec<T>, AnalyzeError> {
+        self.pool.install(|| workers.into_par_iter().map(finish).collect())
     }
 
     fn take_sorted(&self, sorter: &Mutex<Sorter>) -> Result<SortedRows, AnalyzeError> {
-        let mut sorter = sorter.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(std::mem::replace(&mut *sorter, self.sorter()).finish()?)
+        let mut shared = sorter.lock().unwrap_or_else(PoisonError::into_inner);
+        let sorter = std::mem::replace(&mut *shared, self.sorter());
+        drop(shared);
+        Ok(self.pool.install(|| sorter.finish_on_all_threads())?)
     }
 }

@@ -9,22 +9,22 @@ use crate::snapshot::input::Chunk;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Results that may wait for an earlier chunk, so that a slow chunk bounds memory.
-const WAITING_MAX: u64 = 64;
+/// Results of each worker that may wait for an earlier chunk, so that a slow chunk bounds memory.
+const WAITING_MAX: u64 = 8;
 
-/// The feed of chunks. It runs under a lock, so it should do little more than read. Beside the chunk it
-/// may produce something for the worker that takes it; `None` ends the pass.
-pub(super) trait Feed: Send {
+/// The feed of chunks, or of other pieces of work `C`. It runs under a lock, so it should do little more
+/// than read. Beside the chunk it may produce something for the worker that takes it; `None` ends the pass.
+pub(super) trait Feed<C>: Send {
     type Extra: Send;
-    fn next(&mut self, chunk: &mut Chunk) -> Result<Option<Self::Extra>, AnalyzeError>;
+    fn next(&mut self, chunk: &mut C) -> Result<Option<Self::Extra>, AnalyzeError>;
 }
 
-impl<E: Send, F> Feed for F
+impl<C, E: Send, F> Feed<C> for F
 where
-    F: FnMut(&mut Chunk) -> Result<Option<E>, AnalyzeError> + Send,
+    F: FnMut(&mut C) -> Result<Option<E>, AnalyzeError> + Send,
 {
     type Extra = E;
-    fn next(&mut self, chunk: &mut Chunk) -> Result<Option<E>, AnalyzeError> {
+    fn next(&mut self, chunk: &mut C) -> Result<Option<E>, AnalyzeError> {
         self(chunk)
     }
 }
@@ -33,6 +33,7 @@ struct Hall<F, S, R> {
     feed: Mutex<(F, u64)>,
     desk: Mutex<Desk<S, R>>,
     moved: Condvar,
+    waiting_max: u64,
 }
 
 struct Desk<S, R> {
@@ -48,11 +49,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<F, S, R> Hall<F, S, R>
 where
-    F: Feed,
     S: FnMut(R) -> Result<(), AnalyzeError>,
 {
     /// Takes the next chunk and its number; `None` at the end or after a failure.
-    fn take(&self, chunk: &mut Chunk) -> Option<(u64, F::Extra)> {
+    fn take<C>(&self, chunk: &mut C) -> Option<(u64, F::Extra)>
+    where
+        F: Feed<C>,
+    {
         let mut feed = lock(&self.feed);
         if lock(&self.desk).failed.is_some() {
             return None;
@@ -79,7 +82,7 @@ where
 
     fn hand_in(&self, number: u64, result: R) {
         let mut desk = lock(&self.desk);
-        while number >= desk.next + WAITING_MAX && desk.failed.is_none() {
+        while number >= desk.next + self.waiting_max && desk.failed.is_none() {
             desk = self.moved.wait(desk).unwrap_or_else(PoisonError::into_inner);
         }
         desk.waiting.insert(number, result);
@@ -97,15 +100,16 @@ where
 
 /// Runs `work` over all chunks that `feed` gives, one worker state each in `workers`, and passes the
 /// results to `sink` in order.
-pub(super) fn run<F, W, R>(
+pub(super) fn run<C, F, W, R>(
     pool: &rayon::ThreadPool,
     feed: F,
     workers: &mut [W],
-    work: impl Fn(&mut W, &Chunk, F::Extra) -> Result<R, AnalyzeError> + Sync,
+    work: impl Fn(&mut W, &C, F::Extra) -> Result<R, AnalyzeError> + Sync,
     sink: impl FnMut(R) -> Result<(), AnalyzeError> + Send,
 ) -> Result<(), AnalyzeError>
 where
-    F: Feed,
+    C: Default,
+    F: Feed<C>,
     W: Send,
     R: Send,
 {
@@ -113,11 +117,12 @@ where
         feed: Mutex::new((feed, 0)),
         desk: Mutex::new(Desk { sink, next: 0, waiting: BTreeMap::new(), failed: None }),
         moved: Condvar::new(),
+        waiting_max: WAITING_MAX * workers.len() as u64,
     };
     pool.scope(|scope| {
         for worker in workers {
             scope.spawn(|_| {
-                let mut chunk = Chunk::default();
+                let mut chunk = C::default();
                 while let Some((number, extra)) = hall.take(&mut chunk) {
                     match work(worker, &chunk, extra) {
                         Ok(result) => hall.hand_in(number, result),

@@ -2,8 +2,10 @@
 
 use super::AnalyzeError;
 use super::findings::is_npub_malformed;
-use super::fingerprint::FingerprintKey;
+use super::fingerprint::Fingerprints;
 use super::token::Token;
+use super::wallets::{WalletCheck, WalletTable};
+use crate::document::{Value, ValueKind};
 use crate::model::{FindingCode, Status};
 use crate::scratch::{RowBatch, Sorter};
 use hashbrown::HashTable;
@@ -43,11 +45,6 @@ impl Mask {
 }
 
 impl Position {
-    /// A position that says only that the user's documents have a finding.
-    pub(super) fn of_finding(code: FindingCode) -> Position {
-        Position { mask: Mask::of(code), ..Position::default() }
-    }
-
     pub(super) fn add(&mut self, other: &Position) {
         for (sum, more) in self.sums.iter_mut().zip(other.sums) {
             *sum += more;
@@ -89,9 +86,9 @@ pub(super) fn position_key(user: Option<&[u8]>, mint: &[u8], key: &mut Vec<u8>) 
         None => key.push(0),
         Some(user) => {
             key.push(1);
-            for &byte in user {
-                key.push(byte);
-                if byte == 0 {
+            for part in user.split_inclusive(|byte| *byte == 0) {
+                key.extend_from_slice(part);
+                if part.ends_with(&[0]) {
                     key.push(0xff); // so that the end mark below sorts before any longer name
                 }
             }
@@ -122,89 +119,141 @@ pub(super) fn split_position_key(key: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])>
     Some(((*tag == 1).then_some(user), &rest[at + 2..]))
 }
 
+/// What is kept of a user at a mint.
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     hash: u64,
-    key: Box<[u8]>,
-    position: Position,
-    is_npub_malformed: bool,
+    /// The user's name, when there is one, and the mint.
+    names: Box<[u8]>,
+    user_bytes: Option<usize>,
+    pub(super) position: Position,
+    is_npub_malformed: Option<bool>,
+    /// The wallet of the last token of theirs, and what came of it.
+    wallet: Option<([u8; 12], WalletCheck)>,
 }
 
 /// Memory that an entry takes, about, besides its key.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
 
+impl Entry {
+    fn user(&self) -> Option<&[u8]> {
+        Some(&self.names[..self.user_bytes?])
+    }
+
+    fn mint(&self) -> &[u8] {
+        &self.names[self.user_bytes.unwrap_or(0)..]
+    }
+
+    /// Whether the name of the user, which is `token`'s, is malformed.
+    pub(super) fn is_npub_malformed(&mut self, token: &Token<'_>) -> bool {
+        *self.is_npub_malformed.get_or_insert_with(|| is_npub_malformed(token.user()))
+    }
+
+    /// What the fields of `token`, which is the user's at the mint, say of its wallet. Nearly all tokens of
+    /// an entry are in one wallet, so the last answer is kept.
+    pub(super) fn check_wallet(
+        &mut self,
+        wallets: &WalletTable,
+        prints: &Fingerprints,
+        token: &Token<'_>,
+    ) -> WalletCheck {
+        let check = || wallets.check(prints, token.wallet_id, token.npub, token.mint_url);
+        let is_text = |value: Option<Value<'_>>| value.and_then(Value::as_text_bytes).is_some();
+        let id = token.wallet_id.filter(|id| id.kind == ValueKind::ObjectId);
+        let Some(id) = id.and_then(|id| id.bytes.first_chunk()) else { return check() };
+        if !is_text(token.npub) || !is_text(token.mint_url) {
+            return check();
+        }
+        match &self.wallet {
+            Some((known, answer)) if known == id => *answer,
+            _ => self.wallet.insert((*id, check())).1,
+        }
+    }
+}
+
 /// One worker's positions. When they outgrow their share of memory they are flushed and begun anew.
 #[derive(Debug)]
 pub(super) struct PositionMap<'a> {
     sorter: &'a Mutex<Sorter>,
-    fingerprint: FingerprintKey,
+    prints: &'a Fingerprints,
     memory_bytes_max: usize,
     memory_bytes: usize,
     table: HashTable<Entry>,
-    key: Vec<u8>,
 }
 
 impl<'a> PositionMap<'a> {
     pub(super) fn new(
         sorter: &'a Mutex<Sorter>,
-        fingerprint: FingerprintKey,
+        prints: &'a Fingerprints,
         memory_bytes_max: usize,
     ) -> PositionMap<'a> {
-        PositionMap {
-            sorter,
-            fingerprint,
-            memory_bytes_max,
-            memory_bytes: 0,
-            table: HashTable::new(),
-            key: Vec::new(),
-        }
+        PositionMap { sorter, prints, memory_bytes_max, memory_bytes: 0, table: HashTable::new() }
     }
 
-    /// The position of `token`'s user at its mint, and whether the user's name is malformed.
-    pub(super) fn of(&mut self, token: &Token<'_>) -> Result<(&mut Position, bool), AnalyzeError> {
-        position_key(token.user(), token.mint(), &mut self.key);
+    /// The hash of a user at a mint.
+    #[inline]
+    pub(super) fn hash(&self, user: Option<&[u8]>, mint: &[u8]) -> u64 {
+        let user = user.map_or(0, |user| self.prints.narrow(user));
+        user ^ self.prints.narrow(mint).rotate_left(1)
+    }
+
+    /// Brings the entry with `hash` near, so that looking many up one after another does not wait for
+    /// memory each time.
+    #[inline]
+    pub(super) fn touch(&self, hash: u64) -> Option<u8> {
+        self.table.find(hash, |e| e.hash == hash)?.names.first().copied()
+    }
+
+    /// The entry of a user at a mint, whose hash is `hash`.
+    pub(super) fn of(
+        &mut self,
+        hash: u64,
+        user: Option<&[u8]>,
+        mint: &[u8],
+    ) -> Result<&mut Entry, AnalyzeError> {
         if self.memory_bytes > self.memory_bytes_max {
             self.flush()?;
         }
-        let hash = self.fingerprint.narrow(&self.key);
-        let entry = self.table.entry(hash, |e| e.hash == hash && *e.key == *self.key, |e| e.hash);
-        let entry = match entry {
+        let is_it = |e: &Entry| e.hash == hash && e.user() == user && e.mint() == mint;
+        Ok(match self.table.entry(hash, is_it, |e| e.hash) {
             hashbrown::hash_table::Entry::Occupied(entry) => entry.into_mut(),
             hashbrown::hash_table::Entry::Vacant(entry) => {
-                self.memory_bytes += ENTRY_BYTES + self.key.len();
                 let fresh = Entry {
                     hash,
-                    key: self.key.as_slice().into(),
+                    names: [user.unwrap_or_default(), mint].concat().into(),
+                    user_bytes: user.map(<[u8]>::len),
                     position: Position::default(),
-                    is_npub_malformed: is_npub_malformed(token.user()),
+                    is_npub_malformed: None,
+                    wallet: None,
                 };
+                self.memory_bytes += ENTRY_BYTES + fresh.names.len();
                 entry.insert(fresh).into_mut()
             }
-        };
-        Ok((&mut entry.position, entry.is_npub_malformed))
+        })
+    }
+
+    /// Notes that documents of a user at a mint have a finding.
+    pub(super) fn mark(
+        &mut self,
+        user: Option<&[u8]>,
+        mint: &[u8],
+        code: FindingCode,
+    ) -> Result<(), AnalyzeError> {
+        let hash = self.hash(user, mint);
+        self.of(hash, user, mint)?.position.mask.add(Mask::of(code));
+        Ok(())
     }
 
     /// Hands all positions to the sorter.
     pub(super) fn flush(&mut self) -> Result<(), AnalyzeError> {
-        let mut batch = RowBatch::default();
+        let (mut batch, mut key) = (RowBatch::default(), Vec::new());
         for entry in self.table.drain() {
-            batch.push(&entry.key, |payload| entry.position.encode(payload));
+            position_key(entry.user(), entry.mint(), &mut key);
+            batch.push(&key, |payload| entry.position.encode(payload));
         }
         self.memory_bytes = 0;
         Ok(self.sorter.lock().unwrap_or_else(PoisonError::into_inner).append(&batch)?)
     }
-}
-
-/// Adds to `batch` that a user's documents have a finding.
-pub(super) fn push_finding(
-    batch: &mut RowBatch,
-    user: Option<&[u8]>,
-    mint: &[u8],
-    code: FindingCode,
-) {
-    let mut key = Vec::new();
-    position_key(user, mint, &mut key);
-    batch.push(&key, |payload| Position::of_finding(code).encode(payload));
 }
 
 #[cfg(test)]

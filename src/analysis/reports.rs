@@ -1,18 +1,19 @@
 //! The CSV reports: rows on their way, and the files at the end.
 //!
-//! `docs/` describes every column for auditors. Order is fixed by the data alone.
+//! `docs/auditors-guide.md` describes every column. Order is fixed by the data alone.
 
 use super::csv::CsvRows;
-use super::findings::Found;
+use super::findings_file::FindingsFile;
 use super::positions::{Mask, Position, split_position_key};
 use super::rule::ProposedChange;
 use super::token::Token;
 use super::{AnalyzeError, FindingTotals};
 use crate::document::{Value, date_text, identifier_text};
-use crate::model::{FindingCode, Status};
+use crate::model::{FindingCode, Sha256Hash, Status};
 use crate::publish::{PublishError, at, create_private_file};
-use crate::scratch::{Row, RowBatch, ScratchError, SortedRows, Sorter};
-use std::borrow::Cow;
+use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
+use sha2::{Digest, Sha256};
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -44,33 +45,61 @@ const BALANCES_COLUMNS: [&str; 9] = [
     "delta",
 ];
 
+/// A report file, written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenReport {
+    /// Its name.
+    pub name: &'static str,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256Hash,
+}
+
 /// A report file under construction.
 #[derive(Debug)]
 pub(super) struct ReportFile {
+    name: &'static str,
     path: PathBuf,
     file: BufWriter<File>,
+    hasher: Sha256,
+    bytes: u64,
 }
 
 impl ReportFile {
-    fn create(path: &Path, columns: &[&str]) -> Result<ReportFile, PublishError> {
-        let file = BufWriter::with_capacity(128 * 1024, create_private_file(path)?);
-        let mut report = ReportFile { path: path.to_path_buf(), file };
+    fn create(
+        directory: &Path,
+        name: &'static str,
+        columns: &[&str],
+    ) -> Result<ReportFile, PublishError> {
+        let path = directory.join(name);
+        let file = BufWriter::with_capacity(128 * 1024, create_private_file(&path)?);
+        let mut report = ReportFile { name, path, file, hasher: Sha256::new(), bytes: 0 };
         report.write(CsvRows::with_header(columns).bytes())?;
         Ok(report)
     }
 
     /// `changes.csv` in `directory`.
     pub(super) fn changes(directory: &Path) -> Result<ReportFile, PublishError> {
-        ReportFile::create(&directory.join("changes.csv"), &CHANGES_COLUMNS)
+        ReportFile::create(directory, "changes.csv", &CHANGES_COLUMNS)
+    }
+
+    /// `findings.csv` in `directory`.
+    pub(super) fn findings(directory: &Path) -> Result<ReportFile, PublishError> {
+        ReportFile::create(directory, "findings.csv", &FINDINGS_COLUMNS)
     }
 
     pub(super) fn write(&mut self, rows: &[u8]) -> Result<(), PublishError> {
+        self.hasher.update(rows);
+        self.bytes += rows.len() as u64;
         self.file.write_all(rows).map_err(at("write", &self.path))
     }
 
-    pub(super) fn finish(self) -> Result<(), PublishError> {
+    pub(super) fn finish(self) -> Result<WrittenReport, PublishError> {
         let file = self.file.into_inner().map_err(|e| at("write", &self.path)(e.into_error()))?;
-        file.sync_all().map_err(at("sync", &self.path))
+        file.sync_all().map_err(at("sync", &self.path))?;
+        let sha256 = Sha256Hash(self.hasher.finalize().into());
+        Ok(WrittenReport { name: self.name, bytes: self.bytes, sha256 })
     }
 }
 
@@ -91,121 +120,34 @@ pub(super) fn change_row(csv: &mut CsvRows, change: &ProposedChange<'_>) {
     csv.end_row();
 }
 
-/// The document that a finding is about, as a report shows it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Holder<'a> {
-    pub(super) token_id: Cow<'a, str>,
-    pub(super) npub: Option<Cow<'a, [u8]>>,
-    pub(super) mint: Cow<'a, [u8]>,
-    /// `total_amount` when it is an amount.
-    pub(super) amount: Option<i64>,
+/// The cells `token_id,npub,mint_url` of a document, ready for [`finding_row`].
+pub(super) fn push_holder(cells: &mut CsvRows, token: &Token<'_>) {
+    cells.text(token.id.map(identifier_text).unwrap_or_default().as_bytes());
+    cells.text(token.user().unwrap_or_default());
+    cells.text(token.mint());
 }
 
-impl<'a> Holder<'a> {
-    pub(super) fn of(token: &Token<'a>) -> Holder<'a> {
-        Holder {
-            token_id: token.id.map(identifier_text).unwrap_or_default().into(),
-            npub: token.user().map(Cow::Borrowed),
-            mint: token.mint().into(),
-            amount: token.amount(),
-        }
-    }
-
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let mut part = |bytes: &[u8]| {
-            out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-            out.extend_from_slice(bytes);
-        };
-        part(self.token_id.as_bytes());
-        part(&self.mint);
-        part(&self.amount.map(i64::to_le_bytes).map_or(Vec::new(), |amount| amount.to_vec()));
-        if let Some(npub) = &self.npub {
-            part(npub);
-        }
-    }
-
-    pub(super) fn decode(bytes: &'a [u8]) -> Option<Holder<'a>> {
-        let mut rest = bytes;
-        let mut part = || {
-            let (length, after) = rest.split_first_chunk::<8>()?;
-            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-            let (part, after) = after.split_at_checked(length)?;
-            rest = after;
-            Some(part)
-        };
-        let token_id = std::str::from_utf8(part()?).ok()?;
-        let mint = part()?;
-        let amount = part()?.first_chunk().map(|amount| i64::from_le_bytes(*amount));
-        let npub = part().map(Cow::Borrowed);
-        Some(Holder { token_id: token_id.into(), npub, mint: mint.into(), amount })
-    }
+/// As [`push_holder`], in a buffer of its own.
+pub(super) fn holder(token: &Token<'_>) -> Vec<u8> {
+    let mut cells = CsvRows::new();
+    push_holder(&mut cells, token);
+    cells.take()
 }
 
-/// One row of `findings.csv`.
-#[derive(Debug, Clone)]
-pub(super) struct FindingRow<'a> {
-    pub(super) code: FindingCode,
-    /// Position among the rows of its code: the document that the finding began with, then its own.
-    pub(super) order: [u64; 2],
-    pub(super) holder: Holder<'a>,
-    pub(super) amount: Option<i128>,
-    pub(super) detail: Cow<'static, str>,
-}
-
-impl<'a> FindingRow<'a> {
-    pub(super) fn of_token(token: &Token<'a>, ordinal: u64, found: Found) -> FindingRow<'a> {
-        FindingRow {
-            code: found.code,
-            order: [ordinal, 0],
-            holder: Holder::of(token),
-            amount: found.amount,
-            detail: found.detail.into(),
-        }
-    }
-}
-
-pub(super) fn push_row(batch: &mut RowBatch, row: &FindingRow<'_>) {
-    push_row_of(batch, row, &[], 0);
-}
-
-/// As [`push_row`] for one proof of several that share a secret: rows of one secret stand together.
-pub(super) fn push_row_of(batch: &mut RowBatch, row: &FindingRow<'_>, tag: &[u8], index: u64) {
-    let mut key = vec![u8::try_from(row.code.index()).unwrap_or(u8::MAX)];
-    key.extend_from_slice(&row.order[0].to_be_bytes());
-    key.extend_from_slice(tag);
-    key.extend_from_slice(&row.order[1].to_be_bytes());
-    key.extend_from_slice(&index.to_be_bytes());
-    push_finding_row(batch, &key, row.code, &row.holder, row.amount, &row.detail);
-}
-
-fn push_finding_row(
-    batch: &mut RowBatch,
-    key: &[u8],
+/// Appends a row of `findings.csv`.
+pub(super) fn finding_row(
+    csv: &mut CsvRows,
     code: FindingCode,
-    holder: &Holder<'_>,
+    holder: &[u8],
     amount: Option<i128>,
-    detail: &str,
+    detail: impl Display,
 ) {
-    let mut csv = CsvRows::new();
-    csv.own(code);
-    csv.own(code.severity().as_str());
-    csv.text(holder.token_id.as_bytes());
-    csv.text(holder.npub.as_deref().unwrap_or_default());
-    csv.text(&holder.mint);
+    csv.cells(code.as_str().as_bytes());
+    csv.cells(code.severity().as_str().as_bytes());
+    csv.cells(holder);
     csv.own_if(amount);
-    csv.text(detail.as_bytes());
+    csv.own_words(detail);
     csv.end_row();
-    batch.push(key, |payload| payload.extend_from_slice(csv.bytes()));
-}
-
-/// Writes `findings.csv`.
-pub(super) fn write_findings(mut sorted: SortedRows, directory: &Path) -> Result<(), AnalyzeError> {
-    let mut file = ReportFile::create(&directory.join("findings.csv"), &FINDINGS_COLUMNS)?;
-    let mut row = Row::default();
-    while sorted.next_into(&mut row)? {
-        file.write(&row.payload)?;
-    }
-    Ok(file.finish()?)
 }
 
 /// What the users add up to.
@@ -222,12 +164,12 @@ pub(super) struct Users {
 /// Writes `balances.csv` and `balance_deltas.csv`, finds negative balances and counts users.
 pub(super) fn write_balances(
     mut sorted: SortedRows,
-    findings: &mut Sorter,
+    findings: &mut FindingsFile,
     mut deltas: Sorter,
     directory: &Path,
-) -> Result<Users, AnalyzeError> {
+) -> Result<(Users, [WrittenReport; 2]), AnalyzeError> {
     let damaged = || ScratchError::Damaged;
-    let mut balances = ReportFile::create(&directory.join("balances.csv"), &BALANCES_COLUMNS)?;
+    let mut balances = ReportFile::create(directory, "balances.csv", &BALANCES_COLUMNS)?;
     let mut users = Users { by_finding: vec![0; FindingCode::ALL.len()], ..Users::default() };
     let mut user: Option<(Vec<u8>, Mask)> = None;
     let mut csv = CsvRows::new();
@@ -246,7 +188,7 @@ pub(super) fn write_balances(
             position.mask.add(Mask::of(FindingCode::NegativeBalance));
             users.negative.count += 1;
             users.negative.amount += negative.0;
-            push_negative(findings, &key, npub.as_deref(), mint, &negative)?;
+            push_negative(findings, npub.as_deref(), mint, &negative)?;
         }
         users.amount_fixed += position.amount_fixed;
         balance_row(&mut csv, npub.as_deref().unwrap_or_default(), mint, &position);
@@ -263,9 +205,8 @@ pub(super) fn write_balances(
         }
     }
     users.count(user.as_ref());
-    balances.finish()?;
-    write_deltas(deltas.finish()?, directory)?;
-    Ok(users)
+    let written = [write_deltas(deltas.finish()?, directory)?, balances.finish()?];
+    Ok((users, written))
 }
 
 impl Users {
@@ -293,20 +234,20 @@ fn negative_balance(position: &Position, npub: Option<&[u8]>) -> Option<(i128, S
 }
 
 fn push_negative(
-    findings: &mut Sorter,
-    key: &[u8],
+    findings: &mut FindingsFile,
     npub: Option<&[u8]>,
     mint: &[u8],
     (sum, statuses): &(i128, String),
 ) -> Result<(), AnalyzeError> {
     let code = FindingCode::NegativeBalance;
-    let mut order = vec![u8::try_from(code.index()).unwrap_or(u8::MAX)];
-    order.extend_from_slice(key);
-    let holder = Holder { npub: npub.map(Cow::Borrowed), mint: mint.into(), ..Holder::default() };
-    let mut batch = RowBatch::default();
+    let mut holder = CsvRows::new();
+    holder.text(b"");
+    holder.text(npub.unwrap_or_default());
+    holder.text(mint);
     let detail = format!("the user's balance at the mint is below zero: {statuses}");
-    push_finding_row(&mut batch, &order, code, &holder, Some(*sum), &detail);
-    Ok(findings.append(&batch)?)
+    let mut csv = CsvRows::new();
+    finding_row(&mut csv, code, holder.bytes(), Some(*sum), &detail);
+    findings.add(code, csv.bytes())
 }
 
 fn balance_row(csv: &mut CsvRows, npub: &[u8], mint: &[u8], position: &Position) {
@@ -332,8 +273,8 @@ fn delta_key(position: &Position, key: &[u8]) -> Vec<u8> {
     sort_key
 }
 
-fn write_deltas(mut sorted: SortedRows, directory: &Path) -> Result<(), AnalyzeError> {
-    let mut file = ReportFile::create(&directory.join("balance_deltas.csv"), &BALANCES_COLUMNS)?;
+fn write_deltas(mut sorted: SortedRows, directory: &Path) -> Result<WrittenReport, AnalyzeError> {
+    let mut file = ReportFile::create(directory, "balance_deltas.csv", &BALANCES_COLUMNS)?;
     let mut row = Row::default();
     while sorted.next_into(&mut row)? {
         file.write(&row.payload)?;

@@ -1,14 +1,16 @@
 //! The pass over all tokens: hashes, counts, changes, and what the later steps need.
 
 use super::csv::CsvRows;
-use super::duplicates::{self, CANDIDATE_BYTES, ORDINAL_MAX};
+use super::duplicates::{self, ORDINAL_MAX};
 use super::findings::{self, DANGLING_WALLET_ID, Found, MISSING_WALLET_ID};
+use super::findings_file::RowsByCode;
+use super::fingerprint::Fingerprints;
 use super::melts::{self, Side};
 use super::pass::located;
 use super::positions::{Mask, PositionMap};
-use super::reports::{self, FindingRow};
+use super::reports;
 use super::rule::{self, NotChanged};
-use super::token::{Proof, Token};
+use super::token::{FieldOrder, Proof, Token};
 use super::wallets::{WalletTable, check_without_wallets};
 use super::{AnalyzeError, AnalyzeOptions, ChangeEncoder, ChangeRows, FindingTotals, Totals};
 use crate::model::{FindingCode, Sha256Hash, Status};
@@ -20,24 +22,20 @@ use std::sync::{Mutex, PoisonError};
 
 /// Bytes that are hashed and then walked while they are still in the cache, about.
 const STEP_BYTES: usize = 32 * 1024;
-/// Finding rows that a worker keeps before it hands them over.
-const ROWS_BYTES_MAX: usize = 256 * 1024;
-
 /// Where the workers' records meet.
 #[derive(Debug)]
 pub(super) struct Stores {
-    pub(super) secrets: Partitions<CANDIDATE_BYTES>,
-    pub(super) transaction_ids: Partitions<CANDIDATE_BYTES>,
-    pub(super) ids: Partitions<CANDIDATE_BYTES>,
-    pub(super) melts: Partitions<{ melts::RECORD_BYTES }>,
+    pub(super) secrets: Partitions,
+    pub(super) transaction_ids: Partitions,
+    pub(super) ids: Partitions,
+    pub(super) melts: Partitions,
     pub(super) positions: Mutex<Sorter>,
-    pub(super) findings: Mutex<Sorter>,
-    pub(super) candidates: Mutex<Sorter>,
 }
 
 /// What all workers read.
 pub(super) struct Shared<'a> {
     pub(super) options: &'a AnalyzeOptions,
+    pub(super) prints: &'a Fingerprints,
     pub(super) wallets: Option<&'a WalletTable>,
     pub(super) stores: &'a Stores,
     pub(super) encode: ChangeEncoder<'a>,
@@ -46,12 +44,14 @@ pub(super) struct Shared<'a> {
 /// One worker's state over the whole pass.
 pub(super) struct Worker<'a> {
     shared: &'a Shared<'a>,
-    secrets: PartitionWriter<'a, CANDIDATE_BYTES>,
-    transaction_ids: PartitionWriter<'a, CANDIDATE_BYTES>,
-    ids: PartitionWriter<'a, CANDIDATE_BYTES>,
-    melts: PartitionWriter<'a, { melts::RECORD_BYTES }>,
+    secrets: PartitionWriter<'a>,
+    transaction_ids: PartitionWriter<'a>,
+    ids: PartitionWriter<'a>,
+    melts: PartitionWriter<'a>,
     positions: PositionMap<'a>,
-    rows: RowBatch,
+    order: FieldOrder,
+    /// Rows of the chunk under way.
+    rows: RowsByCode,
     totals: Totals,
 }
 
@@ -62,6 +62,7 @@ pub(super) struct ChunkResult {
     pub(super) documents: u64,
     pub(super) sha256: Sha256Hash,
     pub(super) changes: ChangeRows,
+    pub(super) findings: Vec<(FindingCode, Vec<u8>)>,
 }
 
 impl<'a> Worker<'a> {
@@ -73,12 +74,9 @@ impl<'a> Worker<'a> {
             transaction_ids: stores.transaction_ids.writer(),
             ids: stores.ids.writer(),
             melts: stores.melts.writer(),
-            positions: PositionMap::new(
-                &stores.positions,
-                shared.options.fingerprint_key,
-                position_bytes_max,
-            ),
-            rows: RowBatch::default(),
+            positions: PositionMap::new(&stores.positions, shared.prints, position_bytes_max),
+            order: FieldOrder::default(),
+            rows: RowsByCode::default(),
             totals: Totals::default(),
         }
     }
@@ -90,7 +88,6 @@ impl<'a> Worker<'a> {
         self.ids.finish()?;
         self.melts.finish()?;
         self.positions.flush()?;
-        flush_rows(&mut self.rows, &self.shared.stores.findings)?;
         Ok(self.totals)
     }
 
@@ -102,32 +99,37 @@ impl<'a> Worker<'a> {
             documents: 0,
             sha256: Sha256Hash([0; 32]),
             changes: ChangeRows::default(),
+            findings: Vec::new(),
         };
         let mut csv = CsvRows::new();
-        let mut proofs = Vec::new();
-        let mut hashed_to = 0;
-        for (start, document) in chunk.framed() {
-            if start >= hashed_to {
-                let step_end = step_end(chunk.bytes(), start);
-                hasher.update(&chunk.bytes()[start..step_end]);
-                hashed_to = step_end;
-            }
-            let ordinal = chunk.first_document + result.documents;
-            result.documents += 1;
+        let (mut tokens, mut proofs) = (Vec::new(), Vec::new());
+        let mut documents = chunk.framed().peekable();
+        while let Some((step_start, _)) = documents.peek() {
+            let step_end = step_end(chunk.bytes(), *step_start);
+            hasher.update(&chunk.bytes()[*step_start..step_end]);
+            tokens.clear();
             proofs.clear();
-            let fault = located(chunk, start);
-            let token = match Token::parse(document, &mut proofs) {
-                Ok(token) => token,
-                Err(malformed) => return Err(fault(malformed)),
-            };
-            self.count(&token, &proofs, ordinal)?;
-            self.record(&token, ordinal, &mut result.changes, &mut csv)?;
+            while let Some((start, document)) = documents.next_if(|(start, _)| *start < step_end) {
+                let token = Token::parse(document, &mut self.order, &mut proofs)
+                    .map_err(located(chunk, start))?;
+                let position = self.positions.hash(token.user(), token.mint());
+                tokens.push((token, proofs.len(), position));
+            }
+            for (.., position) in &tokens {
+                std::hint::black_box(self.positions.touch(*position));
+            }
+            let mut proofs_before = 0;
+            for (token, proofs_end, position) in &tokens {
+                let ordinal = chunk.first_document + result.documents;
+                result.documents += 1;
+                self.count(token, &proofs[proofs_before..*proofs_end], ordinal)?;
+                self.record(token, *position, ordinal, &mut result.changes, &mut csv)?;
+                proofs_before = *proofs_end;
+            }
         }
         result.sha256 = Sha256Hash(hasher.finalize().into());
         result.changes.csv = csv.take();
-        if self.rows.bytes() > ROWS_BYTES_MAX {
-            flush_rows(&mut self.rows, &self.shared.stores.findings)?;
-        }
+        result.findings = self.rows.take();
         Ok(result)
     }
 
@@ -140,23 +142,20 @@ impl<'a> Worker<'a> {
         if ordinal > ORDINAL_MAX {
             return Err(AnalyzeError::TooManyDocuments);
         }
-        let key = &self.shared.options.fingerprint_key;
+        let prints = self.shared.prints;
         for proof in proofs {
-            self.secrets.push(duplicates::record(key.narrow(proof.secret), ordinal))?;
+            duplicates::note(&mut self.secrets, prints.narrow(proof.secret), ordinal)?;
         }
         if let Some(id) = token.id {
-            self.ids.push(duplicates::record(key.narrow_value(id), ordinal))?;
+            duplicates::note(&mut self.ids, prints.narrow_value(id), ordinal)?;
         }
         if let Some(id) = token.transaction_id.filter(|id| !id.is_null()) {
-            self.transaction_ids.push(duplicates::record(key.narrow_value(id), ordinal))?;
+            duplicates::note(&mut self.transaction_ids, prints.narrow_value(id), ordinal)?;
         }
         match melts::side(token) {
-            Some(Side::Change(id)) => self.melts.push(melts::record(key.wide(id), None))?,
-            Some(Side::Melt(id)) => self.melts.push(melts::record(key.wide(id), Some(ordinal)))?,
-            Some(Side::MeltWithoutId) => {
-                let mut candidates = lock(&self.shared.stores.candidates);
-                duplicates::propose_melt(&mut candidates, ordinal)?;
-            }
+            Some(Side::Change(id)) => melts::note(&mut self.melts, prints.wide(id), None)?,
+            Some(Side::Melt(id)) => melts::note(&mut self.melts, prints.wide(id), Some(ordinal))?,
+            Some(Side::MeltWithoutId) => melts::note_without_id(&mut self.melts, ordinal)?,
             None => {}
         }
         if token.is_melted() {
@@ -169,22 +168,34 @@ impl<'a> Worker<'a> {
     fn record(
         &mut self,
         token: &Token<'_>,
+        position: u64,
         ordinal: u64,
         changes: &mut ChangeRows,
         csv: &mut CsvRows,
     ) -> Result<(), AnalyzeError> {
         let shared = self.shared;
-        let (position, is_npub_malformed) = self.positions.of(token)?;
+        let entry = self.positions.of(position, token.user(), token.mint())?;
+        let wallet = match shared.wallets {
+            Some(wallets) => entry.check_wallet(wallets, shared.prints, token),
+            None => check_without_wallets(token.wallet_id),
+        };
+        let is_npub_malformed = entry.is_npub_malformed(token);
+        let position = &mut entry.position;
         if let (Some(status), Some(amount)) = (token.status(), token.amount()) {
             position.sums[status as usize] += i128::from(amount);
         }
         let (rows, totals) = (&mut self.rows, &mut self.totals);
-        let mut mask = Mask::default();
+        let mut holder = Vec::new();
         let mut report = |found: Found| {
-            mask.add(Mask::of(found.code));
+            position.mask.add(Mask::of(found.code));
             totals.finding(found.code).add(found);
-            reports::push_row(rows, &FindingRow::of_token(token, ordinal, found));
+            if holder.is_empty() {
+                holder = reports::holder(token);
+            }
+            let row = rows.of(found.code);
+            reports::finding_row(row, found.code, &holder, found.amount, found.detail);
         };
+        let mut change = None;
         if rule::applies(token) {
             let proposed = rule::propose(token, ordinal, shared.options.rule)
                 .map_err(|malformed| AnalyzeError::Unreachable(malformed.to_string()))?;
@@ -199,33 +210,20 @@ impl<'a> Worker<'a> {
             };
             let amount = token.amount().map(i128::from);
             report(Found { code: FindingCode::InconsistentStatus, amount, detail });
-            match proposed {
-                Ok(change) => {
-                    mask.add(Mask::FIXED);
-                    position.tokens_fixed += 1;
-                    position.amount_fixed += i128::from(change.amount.unwrap_or(0));
-                    reports::change_row(csv, &change);
-                    changes.push(&change, shared.encode);
-                }
-                Err(reason) => self.totals.not_changed[reason as usize] += 1,
-            }
+            change = Some(proposed);
         }
-        let wallet = match shared.wallets {
-            Some(wallets) => wallets.check(
-                &shared.options.fingerprint_key,
-                token.wallet_id,
-                token.npub,
-                token.mint_url,
-            ),
-            None => check_without_wallets(token.wallet_id),
-        };
-        let (rows, totals) = (&mut self.rows, &mut self.totals);
-        findings::inspect(token, is_npub_malformed, wallet, |found| {
-            mask.add(Mask::of(found.code));
-            totals.finding(found.code).add(found);
-            reports::push_row(rows, &FindingRow::of_token(token, ordinal, found));
-        });
-        position.mask.add(mask);
+        findings::inspect(token, is_npub_malformed, wallet, report);
+        match change {
+            Some(Ok(change)) => {
+                position.mask.add(Mask::FIXED);
+                position.tokens_fixed += 1;
+                position.amount_fixed += i128::from(change.amount.unwrap_or(0));
+                reports::change_row(csv, &change);
+                changes.push(&change, shared.encode);
+            }
+            Some(Err(reason)) => self.totals.not_changed[reason as usize] += 1,
+            None => {}
+        }
         Ok(())
     }
 }
@@ -261,12 +259,8 @@ fn step_end(bytes: &[u8], start: usize) -> usize {
 
 pub(super) fn flush_rows(rows: &mut RowBatch, into: &Mutex<Sorter>) -> Result<(), AnalyzeError> {
     if !rows.is_empty() {
-        lock(into).append(rows)?;
+        into.lock().unwrap_or_else(PoisonError::into_inner).append(rows)?;
         rows.clear();
     }
     Ok(())
-}
-
-fn lock(sorter: &Mutex<Sorter>) -> std::sync::MutexGuard<'_, Sorter> {
-    sorter.lock().unwrap_or_else(PoisonError::into_inner)
 }

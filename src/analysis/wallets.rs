@@ -1,6 +1,6 @@
 //! The wallets, as far as tokens are checked against them.
 
-use super::fingerprint::FingerprintKey;
+use super::fingerprint::Fingerprints;
 use crate::document::{Malformed, Value, elements, validate_value};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -33,15 +33,15 @@ pub(super) struct Wallet {
 #[derive(Debug, Default)]
 pub(super) struct WalletTable(HashMap<u128, Wallet>);
 
-fn fingerprint(key: &FingerprintKey, value: Option<Value<'_>>) -> u64 {
-    value.map_or(0, |value| key.narrow_value(value))
+fn fingerprint(key: &Fingerprints, value: Option<Value<'_>>) -> u64 {
+    value.map_or(0, |value| key.half_value(value))
 }
 
 impl WalletTable {
     /// Validates a wallet document and adds it; gives the numbers of two wallets with one `_id`.
     pub(super) fn add(
         &mut self,
-        key: &FingerprintKey,
+        key: &Fingerprints,
         ordinal: u64,
         document: &[u8],
     ) -> Result<Option<[u64; 2]>, Malformed> {
@@ -97,7 +97,7 @@ impl WalletTable {
     /// What a token's fields say of its wallet.
     pub(super) fn check(
         &self,
-        key: &FingerprintKey,
+        key: &Fingerprints,
         wallet_id: Option<Value<'_>>,
         npub: Option<Value<'_>>,
         mint_url: Option<Value<'_>>,

@@ -37,7 +37,7 @@ fn of(changes: u64, runs: &[RunReport], read_per_second: u64) -> Estimate {
             estimate_basis: format!("run {} applied {rate} documents a second here", run.run_id),
         };
     }
-    let seconds = changes / read_per_second.max(1) + 1;
+    let seconds = (changes / read_per_second.max(1)).saturating_add(1);
     Estimate {
         estimated_execution_time: format!("at least {}", in_words(seconds)),
         estimate_basis: format!(

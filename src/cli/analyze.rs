@@ -1,28 +1,96 @@
 //! `remelt analyze`.
 
-use super::args::{AnalyzeArgs, FailOn};
-use super::failure::Exit;
+use super::args::{AnalyzeArgs, ConsistencyArg, EngineArg, FailOn, ServerArgs};
+use super::failure::{Exit, Refusal};
 use super::output::Output;
 use super::progress::watched;
 use super::render;
-use super::run::{build_options, open_snapshot, refuse_inside};
+use super::run::{build_options, connect, open_snapshot, refuse_inside, runtime};
+use remelt::cluster::{ClusterConsistency, ClusterError, ClusterOptions, analyze_in_cluster};
 use remelt::plan::{AnalyzeReport, build};
+use std::path::Path;
 use std::time::Instant;
 
 pub(crate) fn run(args: &AnalyzeArgs, output: &Output) -> anyhow::Result<Exit> {
     let started = Instant::now();
-    let snapshot = open_snapshot(&args.snapshot, &args.source, *output)?;
-    refuse_inside(&args.plan_dir, &args.snapshot, "snapshot")?;
-    let options = build_options(&args.rule);
-    let report = watched(*output, |progress| {
-        build(&snapshot, &args.plan_dir, &options, &|| started.elapsed(), progress)
-    })?;
+    let report = match (args.engine, &args.snapshot, &args.plan_dir) {
+        (EngineArg::Local, Some(snapshot), Some(plan_dir)) => {
+            locally(args, snapshot, plan_dir, started, *output)?
+        }
+        (EngineArg::Local, ..) => {
+            return Err(Refusal::usage("SNAPSHOT and PLAN_DIR are needed; give both").into());
+        }
+        (EngineArg::Mongodb, None, None) => in_cluster(args, started, *output)?,
+        (EngineArg::Mongodb, ..) => {
+            return Err(Refusal::usage(
+                "--engine mongodb reads the database in place and makes no plan; leave SNAPSHOT and \
+                 PLAN_DIR out, or --engine mongodb",
+            )
+            .into());
+        }
+    };
     output.result(&report, &render::analyze(&report))?;
     Ok(if args.fail_on.iter().any(|wanted| occurs(&report, *wanted)) {
         Exit::LeftOver
     } else {
         Exit::Done
     })
+}
+
+fn locally(
+    args: &AnalyzeArgs,
+    snapshot: &Path,
+    plan_dir: &Path,
+    started: Instant,
+    output: Output,
+) -> anyhow::Result<AnalyzeReport> {
+    let opened = open_snapshot(snapshot, &args.source, output)?;
+    refuse_inside(plan_dir, snapshot, "snapshot")?;
+    let options = build_options(&args.rule);
+    Ok(watched(output, |progress| {
+        build(&opened, plan_dir, &options, &|| started.elapsed(), progress)
+    })?)
+}
+
+fn in_cluster(
+    args: &AnalyzeArgs,
+    started: Instant,
+    output: Output,
+) -> anyhow::Result<AnalyzeReport> {
+    if args.rule.repair_time.is_some() {
+        let message =
+            "--repair-time goes into a plan and --engine mongodb makes none; leave it out";
+        return Err(Refusal::usage(message).into());
+    }
+    let Some(uri) = args.uri.clone() else {
+        let message = "--engine mongodb needs a database; give --uri or MONGODB_URI";
+        return Err(Refusal::usage(message).into());
+    };
+    let server = ServerArgs { uri, db: args.source.db.clone() };
+    let options = cluster_options(args);
+    let runtime = runtime()?;
+    let report: Result<_, ClusterError> = watched(output, |progress| {
+        runtime.block_on(async {
+            let server = connect(&server).await?;
+            analyze_in_cluster(&server, &options, progress, &|| started.elapsed()).await
+        })
+    });
+    let report = report?;
+    report.notes.iter().for_each(|note| output.note(note));
+    Ok(report)
+}
+
+fn cluster_options(args: &AnalyzeArgs) -> ClusterOptions {
+    ClusterOptions {
+        tokens: args.source.tokens.clone(),
+        wallets: args.source.wallets.clone(),
+        require_wallets: !args.source.without_wallets,
+        spent_at: args.rule.spent_at.into(),
+        consistency: match args.consistency {
+            ConsistencyArg::Snapshot => ClusterConsistency::Snapshot,
+            ConsistencyArg::None => ClusterConsistency::None,
+        },
+    }
 }
 
 fn occurs(report: &AnalyzeReport, wanted: FailOn) -> bool {

@@ -1,7 +1,7 @@
 //! `remelt apply`.
 
 use super::args::{ApplyArgs, ServerArgs, Target};
-use super::confirm::consent;
+use super::confirm::{Intent, consent};
 use super::failure::{Exit, Refusal};
 use super::output::Output;
 use super::progress::watched;
@@ -13,6 +13,7 @@ use remelt::copy::{self, CopyRun};
 use remelt::journal::{ApplyReport, RunState};
 use remelt::live;
 use remelt::plan::Plan;
+use remelt::server::Server;
 use std::path::Path;
 
 pub(crate) fn run(args: &ApplyArgs, output: &Output) -> anyhow::Result<Exit> {
@@ -45,13 +46,23 @@ fn on_copy(
     let snapshot = open_snapshot(path, &args.to.source, output)?;
     refuse_inside(out, path, "snapshot")?;
     refuse_inside(out, &args.plan_dir, "plan")?;
-    let what = format!(
-        "write a copy of {} to {} with {} tokens repaired",
-        path.display(),
-        out.display(),
-        render::number(plan.content().totals.changes.into()),
-    );
-    consent(&args.consent, &what, plan.content().snapshot.db.as_deref().unwrap_or("nctool"))?;
+    let totals = &plan.content().totals;
+    let intent = Intent {
+        what: format!(
+            "write a copy of {} to {} with {} repaired",
+            path.display(),
+            out.display(),
+            render::counted(totals.changes, "token"),
+        ),
+        facts: vec![
+            ("Snapshot", format!("{}, which stays as it is", path.display())),
+            ("Copy", out.display().to_string()),
+            ("Documents", documents(plan)),
+            ("Amount", amount(plan)),
+        ],
+        db: plan.content().snapshot.db.as_deref().unwrap_or("nctool"),
+    };
+    consent(&args.consent, &intent)?;
     let run_id = new_run_id("apply", plan);
     let run = CopyRun { snapshot: &snapshot, out, run_id: &run_id, tool: TOOL, now };
     Ok(watched(output, |progress| copy::apply(plan, &run, progress))?)
@@ -66,17 +77,50 @@ fn on_server(
     let runtime = runtime()?;
     let server = runtime.block_on(connect(server))?;
     let totals = &plan.content().totals;
-    let what = format!(
-        "change {} tokens of {} users in database {} on {}, by which balances fall by {}",
-        render::number(totals.changes.into()),
-        render::number(totals.users.into()),
-        server.db(),
-        server.hosts(),
-        render::number(totals.amount.0),
-    );
-    consent(&args.consent, &what, server.db())?;
+    let intent = Intent {
+        what: format!(
+            "change {} of {} in database {} on {}, by which balances fall by {}",
+            render::counted(totals.changes, "token"),
+            render::counted(totals.users, "user"),
+            server.db(),
+            server.hosts(),
+            render::number(totals.amount.0),
+        ),
+        facts: vec![
+            ("Database", server.db().to_owned()),
+            ("Host", host(&server)),
+            ("Documents", documents(plan)),
+            ("Amount", amount(plan)),
+            ("Plan", format!("{}, SHA-256 {}", args.plan_dir.display(), plan.sha256())),
+        ],
+        db: server.db(),
+    };
+    consent(&args.consent, &intent)?;
     let options = run_options(&args.run);
     Ok(watched(output, |progress| {
         runtime.block_on(live::apply(plan, &server, &options, progress))
     })?)
+}
+
+/// Hosts and replica set, as a person checks them.
+pub(super) fn host(server: &Server) -> String {
+    match &server.deployment().replica_set {
+        Some(set) => format!("{} (replica set {set})", server.hosts()),
+        None => server.hosts().to_owned(),
+    }
+}
+
+fn documents(plan: &Plan) -> String {
+    let content = plan.content();
+    format!(
+        "{} of {} in {}, of {}",
+        render::number(content.totals.changes.into()),
+        render::number(content.snapshot.tokens_documents.into()),
+        content.snapshot.tokens,
+        render::counted(content.totals.users, "user")
+    )
+}
+
+fn amount(plan: &Plan) -> String {
+    format!("balances fall by {} in all", render::number(plan.content().totals.amount.0))
 }

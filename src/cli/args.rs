@@ -1,5 +1,6 @@
 //! The arguments of every command.
 
+use super::config::nearest;
 use super::failure::Refusal;
 use super::monitoring::MonitorArgs;
 use clap::builder::{PathBufValueParser, TypedValueParser};
@@ -23,21 +24,27 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Heading of the options of every command.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Print the result, or the error, as one JSON object on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// No progress and no notes on standard error
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub(crate) quiet: bool,
     /// Say on standard error what is done; -vv also every batch
-    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
     /// How log lines, notes and progress look on standard error
-    #[arg(long, value_name = "FORMAT", value_enum, global = true, default_value = "text")]
+    #[arg(long, value_name = "FORMAT", value_enum, global = true, help_heading = EVERYWHERE, default_value = "text")]
     pub(crate) log_format: LogFormat,
+    /// File with defaults; else $REMELT_CONFIG, else ~/.config/remelt/config.toml
+    #[arg(long, value_name = "FILE", global = true, help_heading = EVERYWHERE)]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// How log lines look.
@@ -61,6 +68,8 @@ pub(crate) enum Command {
     Preview(PreviewArgs),
     /// One token of a plan: before, after, and why
     Explain(ExplainArgs),
+    /// Derive every figure of a plan's reports anew, and say whether they hold
+    Audit(AuditArgs),
     /// Check every prerequisite of applying a plan to a database
     Validate(ValidateArgs),
     /// Apply a plan to the database, or to a copy of its snapshot
@@ -79,6 +88,10 @@ pub(crate) enum Command {
     Monitor(MonitorCommandArgs),
     /// Write a realistic ledger with a known truth
     Generate(GenerateArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
 }
 
 /// Which snapshot, and how to find the collections in it.
@@ -244,23 +257,57 @@ pub(crate) struct RehearseArgs {
     pub(crate) source: SnapshotArgs,
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  remelt analyze dump/nctool plan\n  \
+/// What computes an analysis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineArg {
+    /// This program, from a snapshot; makes a plan
+    Local,
+    /// The database itself, in place, by aggregation; exports nothing and makes
+    /// no plan
+    Mongodb,
+}
+
+#[derive(Args)]
+#[command(
+    override_usage = "remelt analyze [OPTIONS] <SNAPSHOT> <PLAN_DIR>\n       \
+    remelt analyze [OPTIONS] --engine mongodb --uri <URI>",
+    after_help = "Examples:\n  remelt analyze dump/nctool plan\n  \
     remelt analyze nctool.archive.gz plan --repair-time 2026-01-31T12:00:00Z\n  \
-    remelt analyze dump plan --fail-on double_counted,duplicate_field")]
+    remelt analyze dump plan --fail-on double_counted,duplicate_field\n  \
+    MONGODB_URI=mongodb://reader@db1/nctool remelt analyze --engine mongodb"
+)]
 pub(crate) struct AnalyzeArgs {
     /// Snapshot directory, mongodump directory or archive, or a .bson file
-    pub(crate) snapshot: PathBuf,
+    #[arg(required_unless_present = "engine", required_if_eq("engine", "local"))]
+    pub(crate) snapshot: Option<PathBuf>,
     /// New directory for the plan and the reports
-    #[arg(value_parser = new_path())]
-    pub(crate) plan_dir: PathBuf,
+    #[arg(value_parser = new_path(), required_unless_present = "engine",
+          required_if_eq("engine", "local"))]
+    pub(crate) plan_dir: Option<PathBuf>,
     /// Exit with 4 when one of these findings occurs (codes, or `any`)
     #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = fail_on)]
     pub(crate) fail_on: Vec<FailOn>,
+    /// What computes the figures
+    #[arg(long, value_enum, default_value = "local")]
+    pub(crate) engine: EngineArg,
+    /// Connection string for --engine mongodb; better given as MONGODB_URI,
+    /// which no process list shows
+    #[arg(long, value_name = "URI", env = "MONGODB_URI", hide_env_values = true)]
+    pub(crate) uri: Option<String>,
+    /// With --engine mongodb: whether all documents must be of one point in time
+    /// (a standalone server can't, and says so)
+    #[arg(long, value_enum, default_value = "snapshot")]
+    pub(crate) consistency: ConsistencyArg,
     #[command(flatten)]
     pub(crate) rule: RuleArgs,
     #[command(flatten)]
     pub(crate) source: SnapshotArgs,
+}
+
+impl std::fmt::Debug for AnalyzeArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnalyzeArgs").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
 }
 
 /// What `--fail-on` names.
@@ -431,12 +478,18 @@ impl std::fmt::Debug for PreviewArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  remelt explain plan 660000000200000002000002")]
+#[command(after_help = "Examples:\n  remelt explain plan 660000000200000002000002\n  \
+    remelt explain plan 660000000200000002000002 --snapshot dump/nctool")]
 pub(crate) struct ExplainArgs {
     /// Directory with the plan
     pub(crate) plan_dir: PathBuf,
     /// The token's id, as the reports show it
     pub(crate) token_id: String,
+    /// Look in the plan's snapshot for its siblings too: source, change, copies
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) snapshot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
 }
 
 #[derive(Debug, Args)]
@@ -455,6 +508,37 @@ pub(crate) struct ValidateArgs {
     pub(crate) server: ServerArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  remelt audit plan\n  \
+    remelt audit plan --snapshot snapshot\n\nExits with 1 when something does not hold.")]
+pub(crate) struct AuditArgs {
+    /// Directory with the plan
+    pub(crate) plan_dir: PathBuf,
+    /// The snapshot that the plan was made from: everything is derived from it, too
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Memory for what grows with the data; the rest spills to TMPDIR
+    #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "1GiB")]
+    pub(crate) memory: u64,
+    /// Worker threads; all processors when not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    #[command(flatten)]
+    pub(crate) source: SnapshotArgs,
+}
+
+impl AuditArgs {
+    /// How to repeat the analysis; the plan itself says what rule it follows.
+    pub(crate) fn rule(&self) -> RuleArgs {
+        RuleArgs {
+            spent_at: SpentAtArg::Repair,
+            repair_time: None,
+            memory: self.memory,
+            threads: self.threads,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -530,6 +614,26 @@ pub(crate) struct GenerateArgs {
     pub(crate) damage: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    remelt completions bash > ~/.local/share/bash-completion/completions/remelt\n  \
+    remelt completions zsh > ~/.zfunc/_remelt    # a directory in $fpath\n  \
+    remelt completions fish > ~/.config/fish/completions/remelt.fish")]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  remelt man | man -l -\n  \
+    remelt man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Directory for the pages of all commands; it is made when it is not there
+    #[arg(value_parser = new_path())]
+    pub(crate) dir: Option<PathBuf>,
+}
+
 /// A place for something new. A URI is none: its password would become a directory's name.
 fn new_path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
@@ -574,6 +678,9 @@ fn fail_on(text: &str) -> Result<FailOn, String> {
         return Ok(FailOn::Any);
     }
     FindingCode::from_code(text).map(FailOn::Code).ok_or_else(|| {
+        if let Some(near) = nearest(text, FindingCode::ALL.iter().map(|code| code.as_str())) {
+            return format!("did you mean {near}?");
+        }
         let codes: Vec<&str> = FindingCode::ALL.iter().map(|code| code.as_str()).collect();
         format!("expected any, or one of {}", codes.join(", "))
     })

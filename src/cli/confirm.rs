@@ -3,14 +3,26 @@
 
 use super::args::ConfirmArgs;
 use super::failure::Refusal;
+use super::output::print_lines;
 use remelt::analysis::printable;
 use std::io::{BufRead, IsTerminal, Write};
 
-/// Asks for consent to `what`, which is one sentence, on database `db`.
+/// What a command is about to do.
+pub(crate) struct Intent<'a> {
+    /// One sentence that follows "this will".
+    pub(crate) what: String,
+    /// The facts to check before consent, each under a word.
+    pub(crate) facts: Vec<(&'static str, String)>,
+    /// The database whose name is to be typed.
+    pub(crate) db: &'a str,
+}
+
+/// Asks for consent.
 ///
 /// # Errors
 /// [`Refusal`] without `--confirm`, without a terminal to type on, or when something else is typed.
-pub(crate) fn consent(args: &ConfirmArgs, what: &str, db: &str) -> anyhow::Result<()> {
+pub(crate) fn consent(args: &ConfirmArgs, intent: &Intent<'_>) -> anyhow::Result<()> {
+    let Intent { what, facts, db } = intent;
     if !args.confirm {
         return refuse(
             "no_confirmation",
@@ -29,13 +41,17 @@ pub(crate) fn consent(args: &ConfirmArgs, what: &str, db: &str) -> anyhow::Resul
             ),
         );
     }
+    let mut text = format!("This will {what}.\n");
+    for (label, fact) in facts {
+        text += &format!("  {label:<10} {fact}\n");
+    }
+    print_lines(&text);
     let mut stderr = std::io::stderr().lock();
-    let (what, shown) = (printable(what), printable(db));
-    write!(stderr, "This will {what}.\nType the database's name ({shown}) to go on: ")?;
+    write!(stderr, "Type the database's name ({}) to go on: ", printable(db))?;
     stderr.flush()?;
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed)?;
-    if typed.trim() != db {
+    if typed.trim() != *db {
         return refuse(
             "no_confirmation",
             format!(

@@ -1,14 +1,16 @@
 //! What a failure means: an exit code, a word for scripts, and sentences for people.
 
-use remelt::analysis::AnalyzeError;
+use remelt::analysis::{AnalyzeError, FamilyError};
 use remelt::api::{ServeError, TokenError};
+use remelt::audit::AuditError;
+use remelt::cluster::ClusterError;
 use remelt::copy::{CopyError, CopyRunError};
 use remelt::diff::DiffError;
 use remelt::export::ExportError;
 use remelt::generate::GenerateError;
 use remelt::journal::RunDirectoryError;
 use remelt::live::{ExitClass, RunError};
-use remelt::plan::{BuildError, PlanError};
+use remelt::plan::{BuildError, PageError, PlanError};
 use remelt::publish::PublishError;
 use remelt::server::ServerError;
 use remelt::snapshot::SnapshotError;
@@ -59,14 +61,17 @@ pub(crate) fn classify(error: &anyhow::Error) -> (Exit, &'static str) {
             .or_else(|| cause.downcast_ref().map(build))
             .or_else(|| cause.downcast_ref().map(live))
             .or_else(|| cause.downcast_ref().map(export))
+            .or_else(|| cause.downcast_ref().map(cluster))
             .or_else(|| cause.downcast_ref().map(server))
             .or_else(|| cause.downcast_ref().map(copy_run))
             .or_else(|| cause.downcast_ref().map(copy))
             .or_else(|| cause.downcast_ref().map(plan))
             .or_else(|| cause.downcast_ref().map(snapshot))
             .or_else(|| cause.downcast_ref().map(input))
+            .or_else(|| cause.downcast_ref().map(family))
             .or_else(|| cause.downcast_ref().map(verify))
             .or_else(|| cause.downcast_ref().map(diff))
+            .or_else(|| cause.downcast_ref().map(audit))
             .or_else(|| cause.downcast_ref().map(publish))
             .or_else(|| cause.downcast_ref().map(generate))
             .or_else(|| cause.downcast_ref().map(serve))
@@ -96,6 +101,8 @@ fn build(error: &BuildError) -> (Exit, &'static str) {
     match error {
         BuildError::Analyze(error) => analyze(error),
         BuildError::Snapshot(error) => snapshot(error),
+        BuildError::Page(PageError::Table(_)) => (Exit::Failed, "io"),
+        BuildError::Page(PageError::Scratch(_)) => (Exit::Failed, "scratch"),
         BuildError::Publish(error) => publish(error),
     }
 }
@@ -114,6 +121,13 @@ fn analyze(error: &AnalyzeError) -> (Exit, &'static str) {
     (Exit::Failed, code)
 }
 
+fn family(error: &FamilyError) -> (Exit, &'static str) {
+    match error {
+        FamilyError::Read(error) => analyze(error),
+        FamilyError::Snapshot(error) => snapshot(error),
+    }
+}
+
 fn snapshot(error: &SnapshotError) -> (Exit, &'static str) {
     match error {
         SnapshotError::Input(error) => input(error),
@@ -121,6 +135,7 @@ fn snapshot(error: &SnapshotError) -> (Exit, &'static str) {
         SnapshotError::Part { .. } => (Exit::Failed, "input"),
         SnapshotError::Manifest { .. }
         | SnapshotError::Incoherent(_)
+        | SnapshotError::Metadata { .. }
         | SnapshotError::Altered { .. } => (Exit::Failed, "altered_snapshot"),
     }
 }
@@ -183,6 +198,16 @@ fn export(error: &ExportError) -> (Exit, &'static str) {
     }
 }
 
+fn cluster(error: &ClusterError) -> (Exit, &'static str) {
+    match error {
+        ClusterError::Server(error) => server(error),
+        ClusterError::SnapshotTooOld { .. } => (Exit::Failed, "snapshot_too_old"),
+        ClusterError::Interrupted(_) => (Exit::Failed, "interrupted"),
+        ClusterError::Figures => (Exit::Failed, "bug"),
+        _ => (Exit::Failed, "cluster"),
+    }
+}
+
 fn copy_run(error: &CopyRunError) -> (Exit, &'static str) {
     match error {
         CopyRunError::Copy(error) => copy(error),
@@ -233,6 +258,18 @@ fn diff(error: &DiffError) -> (Exit, &'static str) {
         DiffError::Malformed { .. } => (Exit::Failed, "malformed_input"),
         DiffError::Scratch(_) => (Exit::Failed, "scratch"),
         DiffError::Interrupted(_) => (Exit::Failed, "interrupted"),
+    }
+}
+
+fn audit(error: &AuditError) -> (Exit, &'static str) {
+    match error {
+        AuditError::Plan(error) => plan(error),
+        AuditError::Input(error) => input(error),
+        AuditError::Snapshot(error) => snapshot(error),
+        AuditError::Build(error) => build(error),
+        AuditError::Malformed { .. } => (Exit::Failed, "malformed_input"),
+        AuditError::Scratch(_) => (Exit::Failed, "scratch"),
+        AuditError::Interrupted(_) => (Exit::Failed, "interrupted"),
     }
 }
 

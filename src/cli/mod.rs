@@ -6,6 +6,9 @@
 mod analyze;
 mod apply;
 mod args;
+mod audit;
+mod completions;
+mod config;
 mod confirm;
 mod diff;
 mod explain;
@@ -14,9 +17,11 @@ mod failure;
 mod generate;
 mod health;
 mod logging;
+mod man;
 mod monitor;
 mod monitoring;
 mod output;
+mod paint;
 mod preview;
 mod progress;
 mod rehearse;
@@ -29,17 +34,28 @@ mod validate;
 mod verify;
 
 use args::{Cli, Command};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use failure::Exit;
 use output::Output;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the command that the arguments name.
 pub(crate) fn run() -> ExitCode {
-    let wants_json = std::env::args_os().any(|argument| argument == "--json");
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return output::usage(&error, wants_json).into(),
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let wants_json = arguments.iter().any(|argument| argument == "--json");
+    let (command, refused) = match config::with_defaults(Cli::command(), &arguments) {
+        Ok(command) => (command, None),
+        Err(refusal) => (Cli::command(), Some(refusal)),
+    };
+    let parsed = command.try_get_matches_from(arguments);
+    let cli = match (parsed.and_then(|matches| Cli::from_arg_matches(&matches)), refused) {
+        (Err(error), None) => return output::usage(&error, wants_json).into(),
+        (Err(error), Some(_)) if output::is_help(&error) => {
+            return output::usage(&error, wants_json).into();
+        }
+        (_, Some(refusal)) => return Output::plain(wants_json).failure(&refusal.into()).into(),
+        (Ok(cli), None) => cli,
     };
     logging::start(&cli.global, logging::level_default(&cli.command));
     let output = Output::new(&cli.global);
@@ -49,6 +65,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Analyze(args) => analyze::run(&args, &output),
         Command::Preview(args) => preview::run(&args, &output),
         Command::Explain(args) => explain::run(&args, &output),
+        Command::Audit(args) => audit::run(&args, &output),
         Command::Validate(args) => validate::run(&args, &output),
         Command::Apply(args) => apply::run(&args, &output),
         Command::Verify(args) => verify::run(&args, &output),
@@ -58,6 +75,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args, &output),
         Command::Monitor(args) => monitor::run(&args, &output),
         Command::Generate(args) => generate::run(&args, &output),
+        Command::Completions(args) => completions::run(&args, &output),
+        Command::Man(args) => man::run(&args, &output),
     };
     let exit = match result {
         Ok(exit) => exit,

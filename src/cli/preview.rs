@@ -1,22 +1,30 @@
 //! `remelt preview`.
 
 use super::args::PreviewArgs;
-use super::failure::Exit;
+use super::failure::{Exit, without_credentials};
 use super::output::Output;
 use super::progress::watched;
 use super::render;
 use super::run::{TOOL, connect, now, runtime};
 use crate::cli::args::ServerArgs;
 use remelt::live::{self, RunOptions};
-use remelt::plan::{Plan, preview};
+use remelt::plan::{Plan, assess, preview};
 use std::time::Instant;
 
 pub(crate) fn run(args: &PreviewArgs, output: &Output) -> anyhow::Result<Exit> {
     let plan = Plan::open(&args.plan_dir)?;
     let mut report = preview(&plan, args.top)?;
+    report.risk_assessment = Some(assess(&plan, now())?);
     if let Some(uri) = &args.uri {
         let server = ServerArgs { uri: uri.clone(), db: args.db.clone() };
-        report.stats.estimated_execution_time = Some(measure(&plan, &server, *output)?);
+        match measure(&plan, &server, *output) {
+            Ok(time) => report.stats.estimated_execution_time = Some(time),
+            // A plan can be looked at while its server is away.
+            Err(error) => {
+                let reason = without_credentials(&error.to_string());
+                output.note(&format!("the time was not measured: {reason}"));
+            }
+        }
     }
     output.result(&report, &render::preview(&report, plan.content(), &args.plan_dir))?;
     Ok(Exit::Done)
@@ -31,6 +39,13 @@ fn measure(plan: &Plan, server: &ServerArgs, output: Output) -> anyhow::Result<S
     watched(output, |progress| {
         runtime.block_on(live::verify(plan, &server, &RunOptions::new(TOOL, now), progress))
     })?;
-    let seconds = (started.elapsed() * 3).as_secs() + 1;
-    Ok(format!("at least {seconds} seconds"))
+    let elapsed = started.elapsed();
+    let seconds = (elapsed * 3).as_secs() + 1;
+    Ok(format!(
+        "at least {seconds} seconds (measured: reading the {} documents once took {}.{:03} s and is \
+         done three times; writing comes on top and shows only when it is done)",
+        plan.content().totals.changes,
+        elapsed.as_secs(),
+        elapsed.subsec_millis()
+    ))
 }

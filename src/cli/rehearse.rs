@@ -61,7 +61,9 @@ pub(crate) fn run(args: &RehearseArgs, output: &Output) -> anyhow::Result<Exit> 
             let staged = StagedDirectory::create(keep)?;
             let mut report = rehearse(args, &snapshot, staged.path(), *output)?;
             staged.publish()?;
-            report.analyze.plan.path = keep.join("plan").display().to_string();
+            if let Some(plan) = &mut report.analyze.plan {
+                plan.path = keep.join("plan").display().to_string();
+            }
             report
         }
     };
@@ -125,8 +127,8 @@ fn rehearse(
             applied: repaired.changed,
             verified: verification.as_planned,
             rolled_back: restored.changed,
-            identical: restored.sha256_written == analyze.snapshot.sha256,
-            sha256_before: analyze.snapshot.sha256,
+            identical: restored.sha256_written == repaired.sha256_read,
+            sha256_before: repaired.sha256_read,
             sha256_after: restored.sha256_written,
             analyze,
             verification,

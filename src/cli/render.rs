@@ -1,15 +1,24 @@
 //! Results as text for people: 80 columns, readable without colour.
 
-use super::explain::Explanation;
+mod explain;
+mod preview;
+mod status;
+
+pub(crate) use explain::explain;
+pub(crate) use preview::preview;
+pub(crate) use status::status;
+
+use super::paint::{Tone, columns_of, toned};
 use super::rehearse::RehearseReport;
+use super::run::this_command;
+use remelt::audit::AuditReport;
 use remelt::diff::DiffReport;
 use remelt::export::ExportReport;
 use remelt::generate::GenerateStats;
 use remelt::journal::{ApplyReport, DriftEntry, RollbackReport, RunState};
-use remelt::live::{CheckResult, StatusReport, ValidateReport};
-use remelt::model::FindingCode;
-use remelt::plan::{AnalyzeReport, JsonAmount, PlanFile, Preview};
-use remelt::snapshot::format::Consistency;
+use remelt::live::ValidateReport;
+use remelt::model::{CheckResult, FindingCode, Severity};
+use remelt::plan::{AnalyzeReport, JsonAmount, PlanReport};
 use remelt::verify::VerifyReport;
 use serde_json::Value;
 use std::fmt::Write;
@@ -20,6 +29,64 @@ use std::time::Duration;
 macro_rules! line {
     ($text:expr) => { { let _ = writeln!($text); } };
     ($text:expr, $($args:tt)*) => { { let _ = writeln!($text, $($args)*); } };
+}
+use line;
+
+/// Columns of a line of prose; a terminal has 80.
+const PROSE_COLUMNS: usize = 78;
+
+/// `sentence` in lines that fit, the first after `head` and the others as far in.
+fn prose(text: &mut String, head: &str, sentence: &str) {
+    let indent = columns_of(head);
+    let mut row = head.to_owned();
+    let mut columns = indent;
+    for word in sentence.split_whitespace() {
+        let length = word.chars().count();
+        if columns > indent && columns + 1 + length > PROSE_COLUMNS {
+            line!(text, "{}", row.trim_end());
+            row = " ".repeat(indent);
+            columns = indent;
+        } else if columns > indent {
+            row.push(' ');
+            columns += 1;
+        }
+        row.push_str(word);
+        columns += length;
+    }
+    line!(text, "{}", row.trim_end());
+}
+
+/// A heading over a table or list.
+fn heading(text: &mut String, words: &str) {
+    line!(text, "{}", toned(Tone::Strong, words));
+}
+
+/// `padded` in the tone of a severity.
+fn severe(severity: Severity, padded: &str) -> String {
+    match severity {
+        Severity::High => toned(Tone::Bad, padded),
+        Severity::Medium => toned(Tone::Warn, padded),
+        Severity::Low => toned(Tone::Dim, padded),
+    }
+}
+
+/// A bar of at most `columns`; at least one column for what is not nothing.
+fn bar(count: u64, most: u64, columns: u64) -> String {
+    let length = u128::from(count) * u128::from(columns);
+    let length = length.div_ceil(u128::from(most.max(1)));
+    toned(Tone::Dim, &"#".repeat(usize::try_from(length).unwrap_or(0)))
+}
+
+/// A long identifier by its ends; whole where it fits.
+fn shortened(id: &str, columns: usize) -> String {
+    const ENDING: usize = 8;
+    let length = id.chars().count();
+    if length <= columns {
+        return id.to_owned();
+    }
+    let head: String = id.chars().take(columns.saturating_sub(ENDING + 3)).collect();
+    let tail: String = id.chars().skip(length - ENDING).collect();
+    format!("{head}...{tail}")
 }
 
 /// `1234567` as `1,234,567`.
@@ -54,7 +121,7 @@ fn seconds(elapsed: Duration) -> String {
 }
 
 /// `1 token`, `2 tokens`.
-fn counted(count: u64, noun: &str) -> String {
+pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", number(count.into()), if count == 1 { "" } else { "s" })
 }
 
@@ -89,8 +156,8 @@ fn findings_table(report: &AnalyzeReport) -> String {
                 let users = finding["affectedUsers"].as_u64().unwrap_or(0);
                 let amount = amount_in(finding).map(number).unwrap_or_default();
                 let row = format!(
-                    "{:<9} {:<26} {:>10} {:>10} {amount:>20}",
-                    code.severity().as_str(),
+                    "{} {:<26} {:>10} {:>10} {amount:>20}",
+                    severe(code.severity(), &format!("{:<9}", code.severity().as_str())),
                     code,
                     number(count.into()),
                     number(users.into()),
@@ -140,7 +207,10 @@ fn score(score: f64) -> String {
 pub(crate) fn analyze(report: &AnalyzeReport) -> String {
     let mut text = String::new();
     let stats = &report.stats;
-    line!(text, "Snapshot   {}", report.snapshot.sha256);
+    match &report.snapshot.sha256 {
+        Some(sha256) => line!(text, "Snapshot   {sha256}"),
+        None => line!(text, "Database   read in place, nothing exported"),
+    }
     line!(
         text,
         "           {}, {}, {}, {}",
@@ -149,7 +219,7 @@ pub(crate) fn analyze(report: &AnalyzeReport) -> String {
         counted(stats.total_users, "user"),
         bytes(report.snapshot.bytes)
     );
-    line!(text, "           {}", consistency(report.snapshot.consistency));
+    line!(text, "           {}", consistency(report.snapshot.consistency.as_str()));
     line!(
         text,
         "Melted     {}: {} unspent (the bug), {} spent; health score {}",
@@ -162,30 +232,41 @@ pub(crate) fn analyze(report: &AnalyzeReport) -> String {
     text += &findings_table(report);
     line!(text);
     text += &impact(report);
-    line!(text, "Plan       {}", report.plan.sha256);
+    match &report.plan {
+        Some(made) => plan(&mut text, made),
+        None => {
+            line!(text);
+            line!(text, "No plan was made. To make one: remelt export SNAPSHOT_DIR, then");
+            line!(text, "  remelt analyze SNAPSHOT_DIR PLAN_DIR");
+        }
+    }
+    text
+}
+
+fn plan(text: &mut String, plan: &PlanReport) {
+    line!(text, "Plan       {}", plan.sha256);
     line!(
         text,
         "           {} in {}, repair time {}",
-        counted(report.plan.changes, "change"),
-        if report.plan.batches == 1 {
+        counted(plan.changes, "change"),
+        if plan.batches == 1 {
             "1 batch".into()
         } else {
-            format!("{} batches", number(report.plan.batches.into()))
+            format!("{} batches", number(plan.batches.into()))
         },
-        report.plan.repair_time
+        plan.repair_time
     );
-    line!(text, "           {}", report.plan.path);
-    line!(text, "Reports    {}", Path::new(&report.plan.path).join("reports").display());
+    line!(text, "           {}", plan.path);
+    line!(text, "Reports    {}", Path::new(&plan.path).join("reports").display());
     line!(text);
     line!(text, "Next: look at reports/findings.csv and reports/balance_deltas.csv, then");
-    line!(text, "  remelt apply {} --snapshot SNAPSHOT --out COPY --confirm", report.plan.path);
-    text
+    line!(text, "  remelt preview {}", plan.path);
 }
 
 fn consistency(word: &str) -> &'static str {
     match word {
         "snapshot" => "all documents of one point in time",
-        "none" => "NOT CONSISTENT: exported while others wrote, with --consistency none",
+        "none" => "NOT CONSISTENT: read while others wrote, without a snapshot",
         _ => "made by another program: nothing is known of its consistency",
     }
 }
@@ -265,9 +346,16 @@ pub(crate) fn applied(report: &ApplyReport, plan: &Path, copy: Option<&Path>) ->
             line!(text, "Next: remelt verify {} --snapshot {}", plan.display(), copy.display());
         }
         (RunState::Completed, None) => line!(text, "Next: remelt verify {}", plan.display()),
-        _ => line!(text, "Next: the same command goes on where this one stopped."),
+        _ => stopped(&mut text, report.state),
     }
     text
+}
+
+/// How to go on with a run that stopped.
+fn stopped(text: &mut String, state: RunState) {
+    let word = state.as_str();
+    line!(text, "Stopped ({word}) between two batches. Next: the same command goes on there:");
+    line!(text, "  {}", this_command());
 }
 
 /// `rollback`, on the server or a copy.
@@ -287,9 +375,13 @@ pub(crate) fn rolled_back(report: &RollbackReport, copy: Option<&Path>) -> Strin
     if let Some(copy) = copy {
         line!(text, "Copy       {}", copy.display());
     }
-    if report.state != RunState::RolledBack {
-        line!(text);
-        line!(text, "Next: the same command goes on where this one stopped.");
+    match (report.state, copy) {
+        (RunState::RolledBack, Some(_)) => {}
+        (RunState::RolledBack, None) => line!(text, "\nNext: remelt status"),
+        (state, _) => {
+            line!(text);
+            stopped(&mut text, state);
+        }
     }
     text
 }
@@ -314,113 +406,31 @@ fn drifted(text: &mut String, count: u64, listed: &[DriftEntry]) {
     }
 }
 
-/// Columns of the longest bar of a chart.
-const BAR_COLUMNS: u64 = 40;
-
-fn bar(count: u64, most: u64) -> String {
-    let columns = (count * BAR_COLUMNS).div_ceil(most.max(1));
-    "#".repeat(usize::try_from(columns).unwrap_or(0))
-}
-
-fn chart(text: &mut String, rows: &[(String, u64)]) {
-    let most = rows.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    for (label, count) in rows {
-        line!(text, "  {label:>22} {:>10} {}", number((*count).into()), bar(*count, most));
+fn word(result: CheckResult) -> String {
+    match result {
+        CheckResult::Pass => toned(Tone::Good, "pass"),
+        CheckResult::Warn => toned(Tone::Warn, "WARN"),
+        CheckResult::Fail => toned(Tone::Bad, "FAIL"),
     }
 }
 
-/// `preview`.
-pub(crate) fn preview(report: &Preview, plan: &PlanFile, directory: &Path) -> String {
+/// `audit`: a line or two a check, at most 80 columns.
+pub(crate) fn audit(report: &AuditReport, plan: &Path, has_snapshot: bool) -> String {
     let mut text = String::new();
-    let stats = &report.stats;
-    line!(text, "Plan       {}", report.plan_sha256);
-    line!(
-        text,
-        "Changes    {} of {}: melted and unspent, to become spent",
-        counted(stats.tokens_to_migrate, "token"),
-        counted(stats.affected_users, "user")
-    );
-    line!(text, "           balances fall by {} in all", number(stats.total_amount_affected.0));
-    let time = stats.estimated_execution_time.as_deref();
-    line!(text, "Time       {}", time.unwrap_or("not measured; --uri measures it on the server"));
-    line!(text);
-    line!(text, "The largest losses");
-    for user in &report.top_users {
-        let npub = if user.npub.is_empty() { "(no npub)" } else { &user.npub };
-        let npub: String = npub.chars().take(63).filter(|c| !c.is_control()).collect();
-        line!(text, "  {npub}");
-        let amount = number(user.total_amount.0);
-        line!(text, "    {:>20}  in {}", amount, counted(user.token_count, "token"));
-    }
-    line!(text);
-    line!(text, "Tokens by amount");
-    let amounts: Vec<_> = report.amounts.iter().map(|a| (a.range.clone(), a.count)).collect();
-    chart(&mut text, &amounts);
-    line!(text);
-    line!(text, "Tokens by month of creation");
-    let months: Vec<_> = report.months.iter().map(|(m, count)| (m.clone(), *count)).collect();
-    chart(&mut text, &months);
-    line!(text);
-    risks(&mut text, plan);
-    line!(text, "Next: remelt validate {}, then remelt apply", directory.display());
-    text
-}
-
-fn risks(text: &mut String, plan: &PlanFile) {
-    line!(text, "What to weigh");
-    match plan.snapshot.consistency {
-        Consistency::Snapshot => {}
-        Consistency::None => {
-            line!(
-                text,
-                "  - the snapshot was exported with --consistency none: documents may be of"
-            );
-            line!(text, "    different times; export again without it");
-        }
-        Consistency::Foreign => {
-            line!(text, "  - the snapshot is another program's dump: nothing is known of its");
-            line!(text, "    consistency, nor which deployment it is of; prefer remelt export");
+    for check in &report.checks {
+        prose(&mut text, &format!("{}  {:<26}", word(check.result), check.name), &check.detail);
+        if check.result != CheckResult::Pass {
+            prose(&mut text, &format!("{:>32}", "-> "), &check.action);
         }
     }
-    let not_changed: u64 = plan.not_changed.values().sum();
-    if not_changed > 0 {
-        line!(text, "  - {} of this shape are left as they are;", counted(not_changed, "token"));
-        line!(text, "    notChanged in plan.json counts them by reason");
-    }
-    line!(text, "  - later versions of the wallet service refuse to save a melted and spent token");
-    line!(text, "    that still has proofs; they read it all the same");
-    line!(text, "  - documents that change before the plan is applied are left alone and listed");
-}
-
-/// `explain`.
-pub(crate) fn explain(report: &Explanation) -> String {
-    let mut text = String::new();
-    line!(text, "Token      {}", report.token_id);
-    line!(text, "User       {}", report.npub);
-    line!(text, "Mint       {}", report.mint_url);
-    line!(text, "Operation  {}", report.transaction_id);
-    let amount = report.amount.map_or_else(|| "not an amount".into(), |a| number(a.into()));
-    line!(text, "Amount     {amount}");
-    line!(text, "Rule       {}: transaction_type is melted, so its money was paid", report.rule);
-    line!(text, "           out over Lightning; status is unspent, so it still counts");
     line!(text);
-    let shown = |fields: &serde_json::Map<String, Value>, name: &str| match fields.get(name) {
-        None => "(absent)".to_owned(),
-        Some(Value::String(value)) => value.clone(),
-        Some(value) => value.to_string(),
-    };
-    for name in ["status", "spent_at", "updatedAt"] {
-        let (before, after) = (shown(&report.before, name), shown(&report.after, name));
-        line!(text, "  {name:<10} {before:>26} -> {after}");
-    }
-    line!(text);
-    line!(text, "  before  {}", report.sha256_before);
-    line!(text, "  after   {}", report.sha256_after);
-    line!(text);
-    line!(text, "Findings");
-    for [code, detail] in &report.findings {
-        line!(text, "  {code}");
-        line!(text, "    {detail}");
+    match (report.ok, has_snapshot) {
+        (false, _) => line!(text, "The plan or its reports do NOT hold."),
+        (true, true) => line!(text, "All of it holds, and follows from the snapshot."),
+        (true, false) => {
+            line!(text, "All of it holds together. Whether it follows from the data, tells:");
+            line!(text, "  remelt audit {} --snapshot SNAPSHOT", plan.display());
+        }
     }
     text
 }
@@ -429,15 +439,10 @@ pub(crate) fn explain(report: &Explanation) -> String {
 pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
     let mut text = String::new();
     for check in &report.checks {
-        let word = match check.result {
-            CheckResult::Pass => "pass",
-            CheckResult::Warn => "WARN",
-            CheckResult::Fail => "FAIL",
-        };
-        line!(text, "{word}  {}", check.name);
-        line!(text, "        {}", check.detail);
+        line!(text, "{}  {}", word(check.result), check.name);
+        prose(&mut text, "      ", &check.detail);
         if check.result != CheckResult::Pass && !check.action.is_empty() {
-            line!(text, "     -> {}", check.action);
+            prose(&mut text, "   -> ", &check.action);
         }
     }
     line!(text);
@@ -445,38 +450,6 @@ pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
         line!(text, "Ready. Next: remelt apply {} --confirm", plan.display());
     } else {
         line!(text, "Not ready: mend what failed and validate again.");
-    }
-    text
-}
-
-/// `status`.
-pub(crate) fn status(report: &StatusReport) -> String {
-    let mut text = String::new();
-    let migration = &report.migration;
-    line!(text, "Migration  {}", migration.state);
-    line!(
-        text,
-        "Tokens     {}, {} melted: {} unspent (the bug), {} spent",
-        number(report.health.total_tokens.into()),
-        number(migration.total_melted_tokens.into()),
-        number(migration.problematic_tokens.into()),
-        number(migration.spent_melted_tokens.into())
-    );
-    line!(text, "Health     score {}", score(report.health.health_score));
-    line!(text);
-    if report.runs.is_empty() {
-        line!(text, "No runs.");
-    }
-    for run in &report.runs {
-        let applied = run.applied.map_or_else(|| "?".into(), |n| number(n.into()));
-        let active = if run.is_active { ", at work now" } else { "" };
-        line!(text, "{}  {}{active}", run.run_id, run.state);
-        line!(text, "  {applied} of {} tokens applied", number(run.changes.into()));
-    }
-    for recommendation in &report.recommendations {
-        line!(text);
-        line!(text, "[{}] {}", recommendation.priority, recommendation.message);
-        line!(text, "  {}", recommendation.action);
     }
     text
 }
@@ -495,7 +468,11 @@ pub(crate) fn verify(report: &VerifyReport) -> String {
     ] {
         line!(text, "           {:>12}  {what}", number(count.into()));
     }
-    line!(text, "Result     {}", if report.ok { "ok" } else { "NOT as planned" });
+    let result = match report.ok {
+        true => toned(Tone::Good, "ok"),
+        false => toned(Tone::Bad, "NOT as planned"),
+    };
+    line!(text, "Result     {result}");
     text
 }
 
@@ -523,7 +500,10 @@ pub(crate) fn rehearse(report: &RehearseReport, snapshot: &Path, keep: Option<&P
     for ((step, what), time) in steps.iter().zip(report.times) {
         line!(text, "  {step:<11} {what:<52} {:>10}", seconds(time));
     }
-    let verdict = if report.identical { "identical, byte for byte" } else { "DIFFERENT" };
+    let verdict = match report.identical {
+        true => toned(Tone::Good, "identical, byte for byte"),
+        false => toned(Tone::Bad, "DIFFERENT"),
+    };
     line!(text, "  {:<11} {verdict}", "compare");
     line!(text, "  {:<11} {}", "before", report.sha256_before);
     line!(text, "  {:<11} {}", "after", report.sha256_after);
@@ -531,7 +511,9 @@ pub(crate) fn rehearse(report: &RehearseReport, snapshot: &Path, keep: Option<&P
     text += &findings_table(&report.analyze);
     line!(text);
     text += &impact(&report.analyze);
-    line!(text, "Plan       {}", report.analyze.plan.sha256);
+    if let Some(plan) = &report.analyze.plan {
+        line!(text, "Plan       {}", plan.sha256);
+    }
     match keep {
         Some(keep) => {
             line!(text, "Kept       {} (plan, repaired, restored)", keep.display());
@@ -567,7 +549,14 @@ pub(crate) fn diff(report: &DiffReport) -> String {
         line!(text);
         line!(text, "{} {} ({})", difference.collection, difference.id, difference.kind);
         for field in &difference.fields {
-            line!(text, "  {:<12} {} -> {}", field.name, field.before, field.after);
+            let row = format!("  {:<12} {} -> {}", field.name, field.before, field.after);
+            if row.chars().count() <= PROSE_COLUMNS {
+                line!(text, "{row}");
+            } else {
+                line!(text, "  {}", field.name);
+                line!(text, "    - {}", field.before);
+                line!(text, "    + {}", field.after);
+            }
         }
     }
     if report.truncated {

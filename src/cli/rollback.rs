@@ -1,7 +1,8 @@
 //! `remelt rollback`.
 
+use super::apply::host;
 use super::args::{RollbackArgs, ServerArgs, Target};
-use super::confirm::consent;
+use super::confirm::{Intent, consent};
 use super::failure::{Exit, Refusal};
 use super::output::Output;
 use super::progress::watched;
@@ -38,13 +39,23 @@ fn on_copy(args: &RollbackArgs, path: &Path, output: Output) -> anyhow::Result<R
     let snapshot = open_snapshot(path, &args.to.source, output)?;
     refuse_inside(out, path, "snapshot")?;
     refuse_inside(out, &args.what, "plan")?;
-    let what = format!(
-        "write a copy of {} to {} with {} tokens restored",
-        path.display(),
-        out.display(),
-        render::number(plan.content().totals.changes.into()),
-    );
-    consent(&args.consent, &what, plan.content().snapshot.db.as_deref().unwrap_or("nctool"))?;
+    let totals = &plan.content().totals;
+    let tokens = render::counted(totals.changes, "token");
+    let intent = Intent {
+        what: format!(
+            "write a copy of {} to {} with {tokens} restored",
+            path.display(),
+            out.display()
+        ),
+        facts: vec![
+            ("Snapshot", format!("{}, which stays as it is", path.display())),
+            ("Copy", out.display().to_string()),
+            ("Documents", tokens),
+            ("Amount", format!("balances rise by {} in all", render::number(totals.amount.0))),
+        ],
+        db: plan.content().snapshot.db.as_deref().unwrap_or("nctool"),
+    };
+    consent(&args.consent, &intent)?;
     let run_id = new_run_id("rollback", &plan);
     let run = CopyRun { snapshot: &snapshot, out, run_id: &run_id, tool: TOOL, now };
     Ok(watched(output, |progress| copy::rollback(&plan, &run, progress))?)
@@ -55,6 +66,12 @@ fn on_server(
     server: &ServerArgs,
     output: Output,
 ) -> anyhow::Result<RollbackReport> {
+    if !args.what.is_dir() && (args.what.exists() || args.what.components().count() > 1) {
+        let what = args.what.display();
+        let message =
+            format!("{what} is no directory with a plan; name one, or the id of a run alone");
+        return Err(Refusal { exit: Exit::Failed, code: "no_plan", message }.into());
+    }
     // A directory is a plan; anything else is the id of a run, for which no plan is needed.
     let plan = match args.what.is_dir() {
         true => Some(Plan::open(&args.what)?),
@@ -64,17 +81,29 @@ fn on_server(
     let of = plan.as_ref().map_or(RollbackOf::Run(&run_id), RollbackOf::Plan);
     let runtime = runtime()?;
     let server = runtime.block_on(connect(server))?;
-    let what = format!(
-        "restore what {} changed in database {} on {}",
-        match &plan {
-            Some(_) => format!("the newest run of the plan {}", args.what.display()),
-            None => format!("run {run_id}"),
-        },
-        server.db(),
-        server.hosts(),
-    );
-    consent(&args.consent, &what, server.db())?;
     let options = run_options(&args.run);
+    let undoing = runtime.block_on(live::undoing(of, &server, &options))?;
+    let tokens = render::counted(undoing.tokens, "token");
+    let users = render::counted(undoing.users, "user");
+    let amount = render::number(undoing.amount);
+    let run = &undoing.run_id;
+    let intent = Intent {
+        what: format!(
+            "restore {tokens} of {users} that run {run} changed in database {} on {}, by which balances \
+             rise by {amount}",
+            server.db(),
+            server.hosts(),
+        ),
+        facts: vec![
+            ("Database", server.db().to_owned()),
+            ("Host", host(&server)),
+            ("Run", format!("{run} ({})", undoing.state)),
+            ("Documents", format!("{tokens}, of {users}")),
+            ("Amount", format!("balances rise by {amount} in all")),
+        ],
+        db: server.db(),
+    };
+    consent(&args.consent, &intent)?;
     Ok(watched(output, |progress| {
         runtime.block_on(live::rollback(of, &server, &options, progress))
     })?)

@@ -1,7 +1,7 @@
 //! What several commands need: the version, the clock, randomness, and opened inputs.
 
 use super::args::{OnDriftArg, RuleArgs, RunArgs, ServerArgs, SnapshotArgs};
-use super::failure::Refusal;
+use super::failure::{Refusal, without_credentials};
 use super::output::Output;
 use anyhow::Context;
 use remelt::analysis::{AnalyzeOptions, FingerprintKey, RuleOptions};
@@ -19,6 +19,20 @@ use tokio::runtime::Runtime;
 
 /// Program and version, as artefacts name them.
 pub(crate) const TOOL: &str = concat!("remelt ", env!("CARGO_PKG_VERSION"));
+
+/// The command that was given, to be given again. Credentials in it are left out.
+pub(crate) fn this_command() -> String {
+    let quoted = |word: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+        let word = without_credentials(word);
+        match !word.is_empty() && word.chars().all(is_plain) {
+            true => word,
+            false => format!("'{}'", word.replace('\'', "'\\''")),
+        }
+    };
+    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    std::iter::once("remelt".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
 
 /// The time now.
 pub(crate) fn now() -> Timestamp {

@@ -10,11 +10,12 @@ use remelt::server::ServerError;
 
 pub(crate) fn run(args: &StatusArgs, output: &Output) -> anyhow::Result<Exit> {
     let runtime = runtime()?;
-    let report: Result<_, ServerError> = runtime.block_on(async {
+    let read: Result<_, ServerError> = runtime.block_on(async {
         let server = connect(&args.server).await?;
-        live::status(&server, &RunOptions::new(TOOL, now)).await
+        let report = live::status(&server, &RunOptions::new(TOOL, now)).await?;
+        Ok((server, report))
     });
-    let report = report?;
-    output.result(&report, &render::status(&report))?;
+    let (server, report) = read?;
+    output.result(&report, &render::status(&report, &server))?;
     Ok(Exit::Done)
 }

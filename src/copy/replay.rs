@@ -211,7 +211,8 @@ fn describe(
     table: &ChunkTable,
 ) -> crate::snapshot::format::CollectionManifest {
     let file = format!("{db}/{}.bson", collection.name);
-    describe_collection(role, &collection.name, file, table)
+    let metadata = collection.metadata_json.as_deref();
+    describe_collection(role, &collection.name, file, table, metadata)
 }
 
 /// Puts the plan's tokens into their other state, in the order of the snapshot.

@@ -12,6 +12,7 @@ use crate::model::Timestamp;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::snapshot::Snapshot;
+use std::fs;
 use std::path::Path;
 
 /// Where and when a run on a copy happens.
@@ -43,8 +44,8 @@ pub enum CopyRunError {
 /// Writes the repaired copy.
 ///
 /// # Errors
-/// [`CopyRunError::Copy`], and no copy was published; or [`CopyRunError::Run`], when the copy may be
-/// there but its run could not be journaled.
+/// [`CopyRunError::Copy`], or [`CopyRunError::Run`] when the run could not be journaled; either way there
+/// is no copy.
 pub fn apply(
     plan: &Plan,
     run: &CopyRun<'_>,
@@ -119,6 +120,24 @@ fn execute(
             return Err(error.into());
         }
     };
+    let journaled = journal(plan, run, &mut directory, (outcome, state), from);
+    if journaled.is_err() {
+        // A copy without its papers is taken back: it can be made again, and they can't.
+        let _ = fs::remove_dir_all(run.out);
+        directory.discard();
+    }
+    let (to, manifest) = journaled?;
+    Ok(Done { copied, from, to, manifest })
+}
+
+/// Writes down that every batch was replayed; gives the time of the end.
+fn journal(
+    plan: &Plan,
+    run: &CopyRun<'_>,
+    directory: &mut RunDirectory,
+    (outcome, state): (BatchOutcome, RunState),
+    from: Timestamp,
+) -> Result<(Timestamp, ManifestReport), RunDirectoryError> {
     let entries: Vec<BatchEntry> = (0..)
         .zip(&plan.content().batches)
         .map(|(batch, record)| BatchEntry {
@@ -154,6 +173,5 @@ fn execute(
         drifted: Vec::new(),
         journal_sha256: directory.journal_head(),
     })?;
-    let manifest = ManifestReport { path: path.display().to_string(), sha256 };
-    Ok(Done { copied, from, to, manifest })
+    Ok((to, ManifestReport { path: path.display().to_string(), sha256 }))
 }

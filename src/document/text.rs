@@ -2,7 +2,8 @@
 
 use super::value::{Value, ValueKind};
 use crate::model::{Timestamp, hash_bytes};
-use std::fmt::Write;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 /// An identifier as text: an ObjectId as 24 hex digits, text as itself, other scalars in a form that
 /// names their type and loses nothing. Text that is not UTF-8 shows U+FFFD in place of what is not.
@@ -32,8 +33,10 @@ pub fn identifier_text(value: Value<'_>) -> String {
 
 /// Longest binary that is an identifier: a UUID or a hash.
 const BINARY_SHOWN_MAX: usize = 4 + 1 + 32;
-/// What encoded ecash tokens begin with (NUT-00, versions 3 and 4).
-const TOKEN_MARKS: [&[u8]; 2] = [b"cashuA", b"cashuB"];
+/// What encoded ecash tokens begin with (NUT-00), before the version.
+const TOKEN_MARK: &[u8] = b"cashu";
+/// The versions of encoded tokens, 3 and 4.
+const TOKEN_VERSIONS: [u8; 2] = *b"AB";
 
 /// Whether a value that should be an identifier could hold a bearer secret.
 #[must_use]
@@ -48,7 +51,10 @@ pub fn may_hold_secret(value: Value<'_>) -> bool {
 /// Whether text holds an encoded ecash token, which is money to whoever reads it.
 #[must_use]
 pub fn holds_token(text: &[u8]) -> bool {
-    TOKEN_MARKS.iter().any(|mark| text.windows(mark.len()).any(|window| window == *mark))
+    static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TOKEN_MARK));
+    MARK.find_iter(text)
+        .filter_map(|at| text.get(at + TOKEN_MARK.len()))
+        .any(|version| TOKEN_VERSIONS.contains(version))
 }
 
 /// What stands in a date field: the time when it is a date, `null`, or the type that stands there
@@ -63,11 +69,9 @@ pub fn date_text(value: Value<'_>) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

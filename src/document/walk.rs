@@ -157,6 +157,86 @@ pub struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
+    /// Whether the next element's name is `name`, which is given with its closing 0. Much faster than
+    /// looking at names one after another, for documents whose usual order of fields is known.
+    #[inline]
+    #[must_use]
+    pub fn is_next<const N: usize>(&self, name: &[u8; N]) -> bool {
+        let last = self.document.len() - 1;
+        let rest = self.document.get(self.position + 1..last);
+        rest.and_then(<[u8]>::first_chunk).is_some_and(|found| found == name)
+    }
+
+    /// The next element, whose name, with its closing 0, is known to have `name_bytes` bytes.
+    #[inline]
+    pub fn next_named(&mut self, name_bytes: usize) -> Option<Result<Element<'a>, Malformed>> {
+        // Any other type byte is for the general step to complain of.
+        let kind = ValueKind::from_byte(self.document[self.position])?;
+        Some(self.take(self.position, kind, name_bytes - 1))
+    }
+
+    /// The next value if it is text named `name` (given with its closing 0) and nothing is wrong with it.
+    #[inline]
+    pub fn next_text<const N: usize>(&mut self, name: &[u8; N]) -> Option<Value<'a>> {
+        let rest = self.next_value(ValueKind::String, name)?;
+        let text_bytes = usize::try_from(i32::from_le_bytes(*rest.first_chunk()?)).ok()?;
+        let bytes = rest.get(..4 + text_bytes)?;
+        if text_bytes == 0 || bytes.last() != Some(&0) {
+            return None;
+        }
+        self.position += 1 + N + bytes.len();
+        Some(Value { kind: ValueKind::String, bytes })
+    }
+
+    /// The next value if it is of `kind`, whose values have `S` bytes, and named `name`.
+    #[inline]
+    pub fn next_sized<const S: usize, const N: usize>(
+        &mut self,
+        kind: ValueKind,
+        name: &[u8; N],
+    ) -> Option<Value<'a>> {
+        let bytes = self.next_value(kind, name)?.get(..S)?;
+        self.position += 1 + N + S;
+        Some(Value { kind, bytes })
+    }
+
+    /// What stands behind the type byte and name of the next element if these are as given.
+    #[inline]
+    fn next_value<const N: usize>(&self, kind: ValueKind, name: &[u8; N]) -> Option<&'a [u8]> {
+        let last = self.document.len() - 1;
+        let (kind_byte, rest) = self.document.get(self.position..last)?.split_first()?;
+        let (found, rest) = rest.split_first_chunk()?;
+        (*kind_byte == kind.byte() && found == name).then_some(rest)
+    }
+
+    /// Measures the value of the element that begins at `start` and steps behind it.
+    #[inline]
+    fn take(
+        &mut self,
+        start: usize,
+        kind: ValueKind,
+        name_length: usize,
+    ) -> Result<Element<'a>, Malformed> {
+        let name_start = start + 1;
+        let value_start = name_start + name_length + 1;
+        let rest = &self.document[value_start..self.document.len() - 1];
+        match kind.measure(rest) {
+            Err(fault) => Err(self.fail(value_start, fault)),
+            Ok(length) if length <= rest.len() => {
+                self.position = value_start + length;
+                Ok(Element {
+                    name: &self.document[name_start..name_start + name_length],
+                    value: Value { kind, bytes: &rest[..length] },
+                    start,
+                    end: self.position,
+                    base: self.base,
+                })
+            }
+            Ok(_) => Err(self.fail(value_start, Fault::Overrun)),
+        }
+    }
+
+    #[cold]
     fn fail(&mut self, offset: usize, fault: Fault) -> Malformed {
         self.position = self.document.len();
         Malformed { offset: self.base + offset, fault }
@@ -184,22 +264,7 @@ impl<'a> Iterator for Elements<'a> {
         let Some(name_length) = self.document[name_start..last].iter().position(|&b| b == 0) else {
             return Some(Err(self.fail(start, Fault::Overrun)));
         };
-        let value_start = name_start + name_length + 1;
-        let rest = &self.document[value_start..last];
-        match kind.measure(rest) {
-            Err(fault) => Some(Err(self.fail(value_start, fault))),
-            Ok(length) if length <= rest.len() => {
-                self.position = value_start + length;
-                Some(Ok(Element {
-                    name: &self.document[name_start..name_start + name_length],
-                    value: Value { kind, bytes: &rest[..length] },
-                    start,
-                    end: self.position,
-                    base: self.base,
-                }))
-            }
-            Ok(_) => Some(Err(self.fail(value_start, Fault::Overrun))),
-        }
+        Some(self.take(start, kind, name_length))
     }
 }
 

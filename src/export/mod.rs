@@ -163,8 +163,9 @@ pub async fn export(
         let one = Attempt { server, options, redaction: &redaction, progress };
         match one.run(staged.path()).await {
             Ok(read) => break read,
-            Err(Failure::Passing(_)) if attempt < ATTEMPTS_MAX => {
+            Err(Failure::Passing(error)) if attempt < ATTEMPTS_MAX => {
                 attempt += 1;
+                tracing::warn!(attempt, %error, "export begins anew, at a new cluster time");
                 store::clear(&staged.path().join(server.db()))?;
                 tokio::time::sleep(ATTEMPT_PAUSE).await;
             }
@@ -257,7 +258,7 @@ impl Attempt<'_> {
         let Attempt { server, options, .. } = *self;
         let collections = catalog::read(server, options).await?;
         let bytes = catalog::stored_bytes(server, &collections).await;
-        self.progress.begin("export", bytes, Unit::Bytes);
+        self.progress.begin("exporting", bytes, Unit::Bytes);
         let store = store::Store::create(root, server.db(), options.compression)?;
         let mut session = read::Reading::begin(server, options.consistency).await?;
         let mut manifests = Vec::new();

@@ -61,7 +61,13 @@ impl Store {
         let file = format!("{}/{}", self.db, self.file_name(&collection.name));
         CollectionManifest {
             compression: self.compression,
-            ..describe_collection(collection.role, &collection.name, file, table)
+            ..describe_collection(
+                collection.role,
+                &collection.name,
+                file,
+                table,
+                Some(collection.metadata_json.as_bytes()),
+            )
         }
     }
 

@@ -15,7 +15,7 @@
 
 use super::record::Record;
 use crate::model::{Sha256Hash, hash_bytes};
-use crate::publish::io_reason;
+use crate::publish::{io_reason, refuse_irregular};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -118,6 +118,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]; a damaged journal is left as it is.
     pub fn open(path: &Path) -> Result<(Journal, Vec<Record>), JournalError> {
+        refuse_irregular(path).map_err(at("open", path))?;
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).open(path).map_err(at("open", path))?;
         if file.metadata().map_err(at("read", path))?.len() > JOURNAL_BYTES_MAX {

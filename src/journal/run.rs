@@ -4,10 +4,12 @@ use super::log::{Journal, JournalError};
 use super::manifest::{FORMAT_VERSION, MANIFEST_FILE, RunManifest, SEAL_KEY};
 use super::record::Record;
 use crate::model::Sha256Hash;
-use crate::publish::{PublishError, at, create_private_directories, sync_directory, write_file};
-use crate::sealed::{SealError, seal, unseal};
+use crate::publish::{
+    PublishError, at, create_private_directories, open_regular, sync_directory, write_file,
+};
+use crate::sealed::{SEALED_BYTES_MAX, SealError, seal, unseal};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Where a plan's runs lie, below the plan's directory.
@@ -125,10 +127,12 @@ impl RunDirectory {
     /// [`RunDirectoryError`] when it can't be read or trusted.
     pub fn read_manifest(&self) -> Result<Option<RunManifest>, RunDirectoryError> {
         let path = self.path.join(MANIFEST_FILE);
-        let text = match fs::read(&path) {
+        let file = match open_regular(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(at("read", &path))?,
         };
+        let mut text = Vec::new();
+        file.take(SEALED_BYTES_MAX).read_to_end(&mut text).map_err(at("read", &path))?;
         match unseal(&text, SEAL_KEY, FORMAT_VERSION) {
             Ok((manifest, _)) => Ok(Some(manifest)),
             Err(reason) => Err(RunDirectoryError::Manifest { path, reason }),

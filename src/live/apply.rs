@@ -5,6 +5,7 @@ use super::error::RunError;
 use super::guard::guard;
 use super::lease::Lease;
 use super::migration_state::{self, Change};
+use super::mongo::Mongo;
 use super::observe::observe;
 use super::options::RunOptions;
 use super::pace::Pace;
@@ -12,7 +13,7 @@ use super::patience::patiently;
 use super::place::{Place, find_place};
 use super::run_log::RunLog;
 use super::store::{Recorded, create_collections, may_write, number, read_recorded, set_run};
-use super::work::{UnitKey, Work, held};
+use super::work::{UnitKey, Work, held, remaining};
 use crate::decide::OnDrift;
 use crate::journal::{ApplyReport, ManifestReport, pace_of};
 use crate::journal::{DRIFT_LISTED_MAX, Goal, Record, RunDirectory, RunState};
@@ -80,10 +81,12 @@ async fn with_lease(
     let (id, started_at, directory, local) = match &place {
         Place::New => {
             let directory = RunDirectory::create(plan.directory(), &fresh)?;
+            tracing::info!(run = fresh, plan = %plan.sha256(), "run begun");
             (fresh, (options.now)(), directory, Vec::new())
         }
         Place::Resume(run) => {
             let (directory, local) = RunDirectory::resume(plan.directory(), &run.id)?;
+            tracing::info!(run = run.id, plan = %plan.sha256(), "run resumed");
             let started_at = Timestamp(run.started_at.timestamp_millis());
             (run.id.clone(), started_at, directory, local)
         }
@@ -152,29 +155,7 @@ impl Run<'_> {
 
     /// What is not recorded yet.
     fn remaining(&self, recorded: &[Recorded]) -> VecDeque<UnitKey> {
-        let plan_max = self.plan.content().batches.iter().map(|batch| batch.changes).max();
-        let plan_max = plan_max.unwrap_or(1);
-        let asked = self.options.batch_changes_max.map_or(plan_max, |max| max as u64);
-        let most = asked.clamp(1, plan_max);
-        let mut keys = VecDeque::new();
-        let mut done = recorded.iter().peekable();
-        for (batch, record) in (0_u64..).zip(&self.plan.content().batches) {
-            let mut from = 0;
-            while from < record.changes {
-                while done.next_if(|d| (d.batch, d.from) < (batch, from)).is_some() {}
-                let next = done.peek().filter(|d| d.batch == batch);
-                match next.filter(|d| d.from == from) {
-                    Some(d) => from += d.changes.max(1),
-                    None => {
-                        let end = next.map_or(record.changes, |d| d.from.min(record.changes));
-                        let changes = most.min(end - from);
-                        keys.push_back(UnitKey { batch, from, changes });
-                        from += changes;
-                    }
-                }
-            }
-        }
-        keys
+        remaining(&self.plan.content().batches, recorded, self.options.batch_changes_max)
     }
 
     /// Reads every document that is still to be written, so that all drift is found before the first
@@ -182,7 +163,7 @@ impl Run<'_> {
     async fn preflight(&self, recorded: &[Recorded]) -> Result<(), RunError> {
         let keys = self.remaining(recorded);
         let total = keys.iter().map(|key| key.changes).sum();
-        self.progress.begin("compare the documents with the plan", total, Unit::Documents);
+        self.progress.begin("comparing with the plan", total, Unit::Documents);
         let checks = stream::iter(keys).map(|key| self.check(key));
         let mut checks = checks.buffered(self.options.workers());
         let (mut count, mut listed) = (0, Vec::new());
@@ -219,21 +200,21 @@ impl Run<'_> {
         let began = (self.options.now)();
         let queue = self.remaining(recorded);
         let total = queue.iter().map(|key| key.changes).sum();
-        self.progress.begin("apply the plan", total, Unit::Documents);
+        self.progress.begin("applying", total, Unit::Documents);
         let directory = held(&self.log).directory();
+        let context = RunContext {
+            options: self.options,
+            collection: &self.plan.content().snapshot.tokens,
+            run_id: &self.id,
+            plan_sha256: self.plan.sha256(),
+            goal: Goal::Apply,
+        };
+        let pace = Pace::new(self.server, self.options, self.progress, directory);
         let work = Work {
-            context: RunContext {
-                server: self.server,
-                options: self.options,
-                collection: &self.plan.content().snapshot.tokens,
-                run_id: &self.id,
-                plan_sha256: self.plan.sha256(),
-                goal: Goal::Apply,
-                lease,
-            },
+            context,
+            database: Mongo { context, server: self.server, lease, pace },
             plan: Some(self.plan),
             progress: self.progress,
-            pace: Pace::new(self.server, self.options, self.progress, directory),
             log: &self.log,
             queue: Mutex::new(queue),
             has_failed: AtomicBool::new(false),
@@ -290,6 +271,14 @@ impl Run<'_> {
         };
         set_run(self.server, self.options, &self.id, fields).await?;
         self.options.reached("run completed");
+        tracing::info!(
+            run = self.id,
+            state = state.as_str(),
+            written,
+            already,
+            drifted,
+            "run ended"
+        );
         let mut log = held(&self.log);
         log.append(&Record::Ended { state, at: now })?;
         let manifest = log.write_manifest(state)?;

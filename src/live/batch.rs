@@ -1,43 +1,28 @@
 //! One batch in one transaction, tried until it is committed, refused, or out of time.
 
-use super::command::update_changes;
-use super::commit::{Commit, commit};
+use super::commit::commit;
 use super::error::RunError;
-use super::lease::Lease;
-use super::observe::{Observation, Seen, observe};
+use super::observe::{Observation, Seen};
 use super::options::RunOptions;
-use super::patience::{Backoff, is_passing, is_passing_code};
-use super::store::{
-    APPLIED, JOURNAL_COLLECTION, ROLLED_BACK, UNDO_BYTES_MAX, journal_document, journal_id, number,
-    read_one_recorded,
-};
+use super::patience::Backoff;
+use super::store::{Recorded, UNDO_BYTES_MAX};
+use super::target::{Fault, Session};
 use crate::decide::{self, Step, decide};
 use crate::journal::{DriftEntry, Goal};
 use crate::model::Sha256Hash;
 use crate::plan::{Batch, Change};
-use crate::server::{Server, ServerError, error_code, failed};
-use mongodb::ClientSession;
-use mongodb::bson::{Bson, DateTime, Document, doc};
-use mongodb::error::Error;
-use mongodb::options::ReadConcern;
-use std::time::Duration;
 
-const MAX_COMMIT_TIME: Duration = Duration::from_secs(10);
-const DUPLICATE_KEY: i32 = 11000;
-const NO_SUCH_TRANSACTION: i32 = 251;
 /// So often may a transaction vanish before its batch is taken to outlive the server's time limit.
 const VANISHED_MAX: u32 = 2;
 
 /// What all batches of a run share.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct RunContext<'a> {
-    pub(super) server: &'a Server,
     pub(super) options: &'a RunOptions,
     pub(super) collection: &'a str,
     pub(super) run_id: &'a str,
     pub(super) plan_sha256: Sha256Hash,
     pub(super) goal: Goal,
-    pub(super) lease: &'a Lease<'a>,
 }
 
 /// Changes for one transaction.
@@ -74,23 +59,10 @@ pub(super) enum UnitEnd {
     Split,
 }
 
-/// Why one attempt did not commit.
-enum Fault {
-    /// Trying again can help.
-    Again { last: String, has_vanished: bool },
-    /// The journal has the batch already.
-    Recorded,
-    /// The commit's outcome is not known.
-    Unknown { last: String },
-    /// No attempt will help.
-    Stop(RunError),
-}
-
 /// Brings one batch to the goal.
 pub(super) async fn run_unit(
     context: &RunContext<'_>,
-    session: &mut ClientSession,
-    slot: usize,
+    session: &mut impl Session,
     unit: &Unit,
 ) -> Result<UnitEnd, RunError> {
     let can_split = context.goal == Goal::Apply && unit.changes.record.changes > 1;
@@ -103,32 +75,40 @@ pub(super) async fn run_unit(
     let mut vanished = 0;
     // Set once an attempt may have been committed without our knowing what it did.
     let mut attempted: Option<UnitDone> = None;
+    let attempt = Attempt { context, unit, changes: &changes };
     loop {
-        let attempt = Attempt { context, slot, unit, changes: &changes };
         let mut done = None;
-        let fault = match attempt.run(session, &mut done).await {
-            Ok(done) => return Ok(UnitEnd::Done(done)),
+        let ended = if vanished >= VANISHED_MAX && can_split {
+            attempt.is_unclaimed(session).await.map(|()| UnitEnd::Split)
+        } else {
+            attempt.run(session, &mut done).await.map(UnitEnd::Done)
+        };
+        let fault = match ended {
+            Ok(ended) => return Ok(ended),
             Err(fault) => fault,
         };
         attempted = done.or(attempted);
+        let batch = unit.batch;
         let last = match fault {
             Fault::Stop(error) => return Err(error),
-            Fault::Recorded => return attempt.as_recorded(attempted, &mut backoff).await,
-            Fault::Unknown { last } => match attempt.recorded(&mut backoff).await? {
-                true => return attempt.as_recorded(attempted, &mut backoff).await,
-                false => last,
-            },
+            Fault::Recorded => {
+                return attempt.as_recorded(session, attempted, &mut backoff).await;
+            }
+            Fault::Unknown { last } => {
+                tracing::info!(batch, last, "outcome of a commit unknown: asking the journal");
+                match attempt.is_recorded(session, &mut backoff).await? {
+                    true => return attempt.as_recorded(session, attempted, &mut backoff).await,
+                    false => last,
+                }
+            }
             Fault::Again { last, has_vanished } => {
                 vanished += u32::from(has_vanished);
                 last
             }
         };
-        if vanished >= VANISHED_MAX && can_split {
-            return Ok(UnitEnd::Split);
-        }
+        tracing::debug!(batch, last, "batch tried again");
         if !backoff.wait().await {
-            let seconds = context.options.retry.as_secs();
-            return Err(RunError::GaveUp { batch: unit.batch, seconds, last });
+            return Err(attempt.gave_up(last));
         }
     }
 }
@@ -136,18 +116,8 @@ pub(super) async fn run_unit(
 /// One transaction.
 struct Attempt<'a> {
     context: &'a RunContext<'a>,
-    slot: usize,
     unit: &'a Unit,
     changes: &'a [Change<'a>],
-}
-
-fn fault(error: &Error, doing: &'static str, privilege: &'static str) -> Fault {
-    let told = failed(doing, privilege)(error.clone());
-    if is_passing(error) {
-        let has_vanished = error_code(error) == Some(NO_SUCH_TRANSACTION);
-        return Fault::Again { last: told.to_string(), has_vanished };
-    }
-    Fault::Stop(told.into())
 }
 
 impl Attempt<'_> {
@@ -155,60 +125,53 @@ impl Attempt<'_> {
         self.context.options.reached(step);
     }
 
+    fn gave_up(&self, last: String) -> RunError {
+        let seconds = self.context.options.retry.as_secs();
+        RunError::GaveUp { batch: self.unit.batch, seconds, last }
+    }
+
     /// The whole transaction. `attempted` is set before the commit, whose outcome may stay unknown.
     async fn run(
         &self,
-        session: &mut ClientSession,
+        session: &mut impl Session,
         attempted: &mut Option<UnitDone>,
     ) -> Result<UnitDone, Fault> {
-        let started = session.start_transaction();
-        let started = started.read_concern(ReadConcern::snapshot());
-        let started = started.write_concern(crate::server::durable());
-        let started = started.max_commit_time(MAX_COMMIT_TIME).await;
-        started.map_err(|e| fault(&e, "start a transaction", "none"))?;
+        session.start().await?;
         let done = match self.write(session).await {
             Ok(done) => done,
             Err(fault) => {
-                let _ = session.abort_transaction().await;
+                session.abort().await;
                 return Err(fault);
             }
         };
         self.reached("before the commit");
         *attempted = Some(UnitDone { drifted: done.drifted.clone(), ..done });
-        match commit(session).await {
-            Commit::Done => {
-                self.reached("committed");
-                Ok(done)
-            }
-            Commit::Again(error) => Err(fault(&error, "commit a batch", "none")),
-            Commit::Unknown(error) => {
-                let last = failed("commit a batch", "none")(error).to_string();
-                Err(Fault::Unknown { last })
-            }
-        }
+        commit(session).await?;
+        self.reached("committed");
+        Ok(done)
+    }
+
+    /// Makes sure that no earlier attempt was committed after all, before the batch is done in halves: its
+    /// journal document would collide here.
+    async fn is_unclaimed(&self, session: &mut impl Session) -> Result<(), Fault> {
+        session.start().await?;
+        let claimed = session.record(self.unit).await;
+        session.abort().await;
+        claimed
     }
 
     /// Everything between start and commit.
-    async fn write(&self, session: &mut ClientSession) -> Result<UnitDone, Fault> {
-        self.record(session).await?;
+    async fn write(&self, session: &mut impl Session) -> Result<UnitDone, Fault> {
+        session.record(self.unit).await?;
         self.reached("journal document written");
-        let fence = self.context.lease.fence_command(self.slot);
-        let fenced =
-            self.command(session, fence, "hold the lease", "update on remelt_runs").await?;
-        if matched(&fenced) != 1 {
-            return Err(Fault::Stop(RunError::LeaseLost));
-        }
-        let seen = self.observe(session).await?;
+        session.hold_lease().await?;
+        let seen = session.observe(self.changes).await?;
         self.reached("documents compared");
-        let (from, to) = match self.context.goal {
-            Goal::Apply => (Seen::Before, Seen::After),
-            Goal::Rollback => (Seen::After, Seen::Before),
+        let (from, to, recorded) = match self.context.goal {
+            Goal::Apply => (Seen::Before, Seen::After, decide::Recorded::Absent),
+            Goal::Rollback => (Seen::After, Seen::Before, decide::Recorded::Applied),
         };
         let drifted = seen.drift(self.unit.batch, self.changes);
-        let recorded = match self.context.goal {
-            Goal::Apply => decide::Recorded::Absent,
-            Goal::Rollback => decide::Recorded::Applied,
-        };
         let on_drift = self.context.options.on_drift;
         match decide(self.context.goal, recorded, seen.observed(), on_drift) {
             Step::RefuseDrift => {
@@ -224,41 +187,10 @@ impl Attempt<'_> {
         Ok(UnitDone { written: seen.count(from), already: seen.count(to), drifted })
     }
 
-    /// Inserts the journal document, or marks it as rolled back: whatever else claims this batch
-    /// collides here.
-    async fn record(&self, session: &mut ClientSession) -> Result<(), Fault> {
-        let RunContext { run_id, plan_sha256, options, .. } = self.context;
-        let Unit { batch, from, changes, .. } = self.unit;
-        let at = DateTime::from_millis((options.now)().0);
-        let privilege = "insert and update on remelt_journal";
-        match self.context.goal {
-            Goal::Apply => {
-                let document = journal_document(run_id, *plan_sha256, (*batch, *from), changes, at);
-                let insert = doc! {"insert": JOURNAL_COLLECTION, "documents": [document]};
-                self.command(session, insert, "record a batch", privilege).await.map(drop)
-            }
-            Goal::Rollback => {
-                let id = journal_id(run_id, *batch, *from);
-                let set = doc! {"state": ROLLED_BACK, "rolledBackAt": at};
-                let update = doc! {"update": JOURNAL_COLLECTION, "updates": [
-                    {"q": {"_id": id, "state": APPLIED}, "u": {"$set": set}},
-                ]};
-                let reply = self.command(session, update, "record a batch", privilege).await?;
-                if matched(&reply) == 1 { Ok(()) } else { Err(Fault::Recorded) }
-            }
-        }
-    }
-
-    async fn observe(&self, session: &mut ClientSession) -> Result<Observation, Fault> {
-        let RunContext { server, collection, .. } = self.context;
-        let seen = observe(server, collection, self.changes, Some(session)).await;
-        seen.map_err(|e| fault(&e, "read a batch's documents", "find on cashu_tokens"))
-    }
-
     /// Writes every document that is `from`.
     async fn set(
         &self,
-        session: &mut ClientSession,
+        session: &mut impl Session,
         seen: &Observation,
         from: Seen,
     ) -> Result<(), Fault> {
@@ -268,14 +200,8 @@ impl Attempt<'_> {
         if expected == 0 {
             return Ok(());
         }
-        let update = update_changes(self.context.collection, self.context.goal, &changes);
-        let database = self.context.server.database();
-        let reply = database.run_raw_command(update).session(&mut *session);
-        let (doing, privilege) = ("write a batch's documents", "update on cashu_tokens");
-        let reply = reply.await.map_err(|e| fault(&e, doing, privilege))?;
-        check_write_errors(&reply, doing, privilege)?;
-        let count = |name| reply.get_i32(name).ok().and_then(|n| u64::try_from(n).ok());
-        for seen in [count("n"), count("nModified")].map(Option::unwrap_or_default) {
+        let updated = session.update(&changes).await?;
+        for seen in [updated.matched, updated.modified] {
             if seen != expected {
                 let batch = self.unit.batch;
                 return Err(Fault::Stop(RunError::Unexpected { batch, expected, seen }));
@@ -287,31 +213,19 @@ impl Attempt<'_> {
     /// Notes in the journal document which documents were not written.
     async fn note_left(
         &self,
-        session: &mut ClientSession,
+        session: &mut impl Session,
         seen: &Observation,
         from: Seen,
     ) -> Result<(), Fault> {
         let left = (0_u64..).zip(&seen.0).filter(|(_, seen)| **seen != from);
-        let left: Vec<Bson> = left.map(|(position, _)| Bson::Int64(number(position))).collect();
-        if left.is_empty() {
-            return Ok(());
-        }
-        let field = match self.context.goal {
-            Goal::Apply => "left",
-            Goal::Rollback => "notRestored",
-        };
-        let id = journal_id(self.context.run_id, self.unit.batch, self.unit.from);
-        let update = doc! {"update": JOURNAL_COLLECTION, "updates": [
-            {"q": {"_id": id}, "u": {"$set": {field: left}}},
-        ]};
-        let privilege = "update on remelt_journal";
-        self.command(session, update, "record a batch", privilege).await.map(drop)
+        let left: Vec<u64> = left.map(|(position, _)| position).collect();
+        if left.is_empty() { Ok(()) } else { session.note_left(self.unit, &left).await }
     }
 
     /// Reads the written documents back in the same transaction: what is committed are these bytes.
     async fn prove(
         &self,
-        session: &mut ClientSession,
+        session: &mut impl Session,
         before: &Observation,
         from: Seen,
         to: Seen,
@@ -319,7 +233,7 @@ impl Attempt<'_> {
         if before.count(from) == 0 {
             return Ok(());
         }
-        let after = self.observe(session).await?;
+        let after = session.observe(self.changes).await?;
         let mut pairs = before.0.iter().zip(&after.0);
         if pairs.all(|(before, after)| *before != from || *after == to) {
             return Ok(());
@@ -327,37 +241,25 @@ impl Attempt<'_> {
         Err(Fault::Stop(RunError::NotAsPlanned { batch: self.unit.batch }))
     }
 
-    /// A command of our own in the transaction.
-    async fn command(
-        &self,
-        session: &mut ClientSession,
-        command: Document,
-        doing: &'static str,
-        privilege: &'static str,
-    ) -> Result<Document, Fault> {
-        let database = self.context.server.database();
-        let reply = database.run_command(command).session(&mut *session);
-        let reply = reply.await.map_err(|e| match error_code(&e) {
-            Some(DUPLICATE_KEY) => Fault::Recorded,
-            _ => fault(&e, doing, privilege),
-        })?;
-        check_write_errors(&reply, doing, privilege)?;
-        Ok(reply)
+    /// Whether what the journal says of the batch is that it has reached the goal.
+    fn is_at_goal(&self, found: &Recorded) -> bool {
+        found.is_applied == (self.context.goal == Goal::Apply)
     }
 
     /// Whether the database's journal says that the batch has reached the goal.
-    async fn recorded(&self, backoff: &mut Backoff) -> Result<bool, RunError> {
-        let id = journal_id(self.context.run_id, self.unit.batch, self.unit.from);
+    async fn is_recorded(
+        &self,
+        session: &mut impl Session,
+        backoff: &mut Backoff,
+    ) -> Result<bool, RunError> {
         loop {
-            match read_one_recorded(self.context.server, &id).await {
-                Ok(found) => {
-                    let wanted = self.context.goal == Goal::Apply;
-                    return Ok(found.is_some_and(|found| found.is_applied == wanted));
-                }
-                Err(error) if is_passing(&error) && backoff.wait().await => {}
-                Err(error) => {
-                    let privilege = "find on remelt_journal";
-                    return Err(failed("read the database's journal", privilege)(error).into());
+            match session.read_recorded(self.unit).await {
+                Ok(found) => return Ok(found.is_some_and(|found| self.is_at_goal(&found))),
+                Err(fault) => {
+                    let last = may_pass(fault)?;
+                    if !backoff.wait().await {
+                        return Err(self.gave_up(last));
+                    }
                 }
             }
         }
@@ -367,39 +269,27 @@ impl Attempt<'_> {
     /// reached a majority yet, so this waits until it has.
     async fn as_recorded(
         &self,
+        session: &mut impl Session,
         attempted: Option<UnitDone>,
         backoff: &mut Backoff,
     ) -> Result<UnitEnd, RunError> {
         let Unit { batch, from, .. } = *self.unit;
         let altered = |what| RunError::JournalAltered { batch, from, what };
-        let id = journal_id(self.context.run_id, batch, from);
         let found = loop {
-            let found = read_one_recorded(self.context.server, &id).await;
-            let last = match found {
-                Ok(Some(found)) if found.is_applied == (self.context.goal == Goal::Apply) => {
-                    break found;
-                }
+            let last = match session.read_recorded(self.unit).await {
+                Ok(Some(found)) if self.is_at_goal(&found) => break found,
                 Ok(_) => "the batch is recorded, but not by a majority".to_owned(),
-                Err(error) => {
-                    let is_passing = is_passing(&error);
-                    let privilege = "find on remelt_journal";
-                    let told = failed("read the database's journal", privilege)(error);
-                    if !is_passing {
-                        return Err(told.into());
-                    }
-                    told.to_string()
-                }
+                Err(fault) => may_pass(fault)?,
             };
             if !backoff.wait().await {
-                let seconds = self.context.options.retry.as_secs();
-                return Err(RunError::GaveUp { batch, seconds, last });
+                return Err(self.gave_up(last));
             }
         };
         let is_same =
             (found.changes, found.sha256) == (self.unit.recorded_changes, self.unit.sha256);
         if !is_same || attempted.is_none() {
             // Not our doing: somebody else's, who may have taken over.
-            self.context.lease.check().await?;
+            session.check_lease().await?;
         }
         if !is_same {
             return Err(altered("it holds other changes"));
@@ -412,32 +302,11 @@ impl Attempt<'_> {
     }
 }
 
-/// How many documents a one-statement update matched.
-fn matched(reply: &Document) -> i32 {
-    reply.get_i32("n").unwrap_or_default()
-}
-
-/// `run_command` is `Ok` even when statements failed.
-fn check_write_errors(
-    reply: &Document,
-    doing: &'static str,
-    privilege: &'static str,
-) -> Result<(), Fault> {
-    let Ok(errors) = reply.get_array("writeErrors") else {
-        return Ok(());
-    };
-    let first = errors.first().and_then(Bson::as_document);
-    let code = first.and_then(|error| error.get_i32("code").ok()).unwrap_or_default();
-    if code == DUPLICATE_KEY {
-        return Err(Fault::Recorded);
+/// What a reading that failed was told, when trying again can help.
+fn may_pass(fault: Fault) -> Result<String, RunError> {
+    match fault {
+        Fault::Stop(error) => Err(error),
+        Fault::Again { last, .. } | Fault::Unknown { last } => Ok(last),
+        Fault::Recorded => Ok("a batch is recorded".to_owned()),
     }
-    let told = match code {
-        13 => ServerError::PermissionDenied { doing, privilege },
-        _ => ServerError::Refused { doing, code, name: "in a statement".to_owned() },
-    };
-    if is_passing_code(code) {
-        let has_vanished = code == NO_SUCH_TRANSACTION;
-        return Err(Fault::Again { last: told.to_string(), has_vanished });
-    }
-    Err(Fault::Stop(told.into()))
 }

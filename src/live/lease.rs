@@ -87,6 +87,13 @@ impl<'a> Lease<'a> {
                 let run_id = held.get_str("run").unwrap_or("unknown").to_owned();
                 return Err(RunError::LeaseHeld { collection: collection.to_owned(), run_id });
             }
+            if watched.is_none() {
+                let run = held.get_str("run").unwrap_or("unknown");
+                tracing::warn!(
+                    run,
+                    "the lease is held by a run that gives no sign of life: waiting"
+                );
+            }
             watched.get_or_insert_with(|| (holder, beat, Instant::now()));
             sleep(options.lease / (4 * BEATS)).await;
         }

@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod lease;
 mod migration_state;
+mod mongo;
 mod observe;
 mod options;
 mod pace;
@@ -19,13 +20,18 @@ mod patience;
 mod place;
 mod rollback;
 mod run_log;
+#[cfg(test)]
+mod simulation;
 mod status;
 mod store;
+mod target;
+mod undoing;
 mod validate;
 mod verify;
 mod work;
 
 pub use crate::journal::{ApplyReport, ManifestReport, RollbackReport};
+pub use crate::model::{Check, CheckResult};
 pub use crate::verify::VerifyReport;
 pub use apply::apply;
 pub use error::{ExitClass, RunError};
@@ -38,5 +44,6 @@ pub use status::{
     recommend, status,
 };
 pub use store::{JOURNAL_COLLECTION, RUNS_COLLECTION};
-pub use validate::{Check, CheckResult, ValidateReport, validate};
+pub use undoing::{Undoing, undoing};
+pub use validate::{ValidateReport, validate};
 pub use verify::verify;

@@ -9,6 +9,7 @@ use crate::server::Server;
 use futures_util::StreamExt;
 use mongodb::ClientSession;
 use mongodb::error::Result;
+use mongodb::raw_batch_cursor::RawBatch;
 use std::collections::HashMap;
 
 /// What one document is.
@@ -80,7 +81,7 @@ pub(super) async fn observe(
         changes.iter().map(|change| change.id).filter(|id| is_storable_id(*id)).collect();
     let mut seen = Comparison::new(changes);
     if asked.is_empty() {
-        return Ok(Observation(seen.seen));
+        return Ok(seen.end());
     }
     let database = server.database();
     match session {
@@ -90,21 +91,31 @@ pub(super) async fn observe(
             let mut cursor = reply.batch().await?;
             let mut batches = cursor.stream(session);
             while let Some(batch) = batches.next().await {
-                seen.take(&batch?)?;
+                take(&mut seen, &batch?)?;
             }
         }
         None => {
             let find = find_by_ids(collection, &asked, ReadAt::Majority);
             let mut batches = database.run_raw_cursor_command(find).batch().await?;
             while let Some(batch) = batches.next().await {
-                seen.take(&batch?)?;
+                take(&mut seen, &batch?)?;
             }
         }
     }
-    Ok(Observation(seen.seen))
+    Ok(seen.end())
 }
 
-struct Comparison<'a> {
+fn take(seen: &mut Comparison<'_>, batch: &RawBatch) -> Result<()> {
+    for value in batch.doc_slices()? {
+        if let Some(document) = value?.as_document() {
+            seen.take(document.as_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// The documents of some changes, as they are found in any order.
+pub(super) struct Comparison<'a> {
     changes: &'a [Change<'a>],
     /// By the `_id`'s exact type and bytes: the server finds others that it holds to be equal.
     places: HashMap<(u8, &'a [u8]), usize>,
@@ -112,7 +123,7 @@ struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    fn new(changes: &'a [Change<'a>]) -> Comparison<'a> {
+    pub(super) fn new(changes: &'a [Change<'a>]) -> Comparison<'a> {
         let place = |(index, change): (usize, &Change<'a>)| {
             ((change.id.kind.byte(), change.id.bytes), index)
         };
@@ -123,28 +134,26 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn take(&mut self, batch: &mongodb::raw_batch_cursor::RawBatch) -> Result<()> {
-        for value in batch.doc_slices()? {
-            let Some(document) = value?.as_document().map(|document| document.as_bytes()) else {
-                continue;
-            };
-            let Ok(Some(id)) = find(document, b"_id") else {
-                continue;
-            };
-            let key = (id.value.kind.byte(), id.value.bytes);
-            let Some(place) = self.places.get(&key) else {
-                continue;
-            };
-            let change = &self.changes[*place];
-            self.seen[*place] = if change.is_before(document) {
-                Seen::Before
-            } else if change.is_after(document) {
-                Seen::After
-            } else {
-                Seen::Changed { is_problematic: is_problematic(document) }
-            };
-        }
-        Ok(())
+    /// Compares a document with its change.
+    pub(super) fn take(&mut self, document: &[u8]) {
+        let Ok(Some(id)) = find(document, b"_id") else {
+            return;
+        };
+        let Some(place) = self.places.get(&(id.value.kind.byte(), id.value.bytes)) else {
+            return;
+        };
+        let change = &self.changes[*place];
+        self.seen[*place] = if change.is_before(document) {
+            Seen::Before
+        } else if change.is_after(document) {
+            Seen::After
+        } else {
+            Seen::Changed { is_problematic: is_problematic(document) }
+        };
+    }
+
+    pub(super) fn end(self) -> Observation {
+        Observation(self.seen)
     }
 }
 

@@ -43,6 +43,9 @@ impl<'a> Pace<'a> {
 
     /// Waits until `documents` more may be written, or the run is told to stop.
     pub(super) async fn wait(&self, documents: u64) -> Result<(), RunError> {
+        if self.is_paused() {
+            tracing::info!("paused: no batch is begun until the file {PAUSE_FILE} is removed");
+        }
         while self.is_paused() && !self.progress.is_stopped() {
             sleep(PAUSE_POLL).await;
         }
@@ -77,7 +80,15 @@ impl<'a> Pace<'a> {
             }
             *checked = Some(Instant::now());
         }
-        while !self.progress.is_stopped() && self.lag().await? > lag_max {
+        let mut is_told = false;
+        while !self.progress.is_stopped() {
+            let lag = self.lag().await?;
+            if lag <= lag_max {
+                break;
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::info!(seconds = lag.as_secs(), "a secondary is behind: waiting for it");
+            }
             sleep(LAG_POLL).await;
         }
         Ok(())

@@ -9,6 +9,8 @@ use tokio::time::{Instant, sleep};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Whoever waits is told when a pause is this long: some two seconds after the first failure.
+const BACKOFF_TOLD: Duration = Duration::from_secs(1);
 
 /// Codes of conditions that pass: elections and shutdowns, lost connections and time-outs, conflicts,
 /// snapshots that are gone, interruptions (see the server's `error_codes.yml`).
@@ -42,17 +44,24 @@ pub(super) fn is_passing_code(code: i32) -> bool {
 pub(super) struct Backoff {
     next: Duration,
     deadline: Instant,
+    is_told: bool,
 }
 
 impl Backoff {
     pub(super) fn new(patience: Duration) -> Backoff {
-        Backoff { next: BACKOFF_FIRST, deadline: Instant::now() + patience }
+        Backoff { next: BACKOFF_FIRST, deadline: Instant::now() + patience, is_told: false }
     }
 
     /// Waits; `false` when the deadline has passed.
     pub(super) async fn wait(&mut self) -> bool {
-        if Instant::now() >= self.deadline {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return false;
+        }
+        if self.next >= BACKOFF_TOLD && !self.is_told {
+            self.is_told = true;
+            let seconds = left.as_secs();
+            tracing::warn!("the server does not do what it should: trying for {seconds} s more");
         }
         sleep(self.next).await;
         self.next = (self.next * 2).min(BACKOFF_MAX);

@@ -5,6 +5,7 @@ use super::error::RunError;
 use super::guard::guard_deployment;
 use super::lease::Lease;
 use super::migration_state::{self, Change};
+use super::mongo::Mongo;
 use super::observe::observe;
 use super::options::RunOptions;
 use super::pace::Pace;
@@ -72,17 +73,17 @@ pub async fn rollback(
     result
 }
 
-async fn find_run(
+pub(super) async fn find_run(
     of: RollbackOf<'_>,
     server: &Server,
     options: &RunOptions,
 ) -> Result<StoredRun, RunError> {
     let runs = read_runs(server, options.retry).await?;
     match of {
-        RollbackOf::Run(id) => runs
-            .into_iter()
-            .find(|run| run.id == id)
-            .ok_or_else(|| RunError::NoBackup(format!("database {} has no such run", server.db()))),
+        RollbackOf::Run(id) => runs.into_iter().find(|run| run.id == id).ok_or_else(|| {
+            let db = server.db();
+            RunError::NoBackup(format!("database {db} has no such run; remelt status lists them"))
+        }),
         RollbackOf::Plan(plan) => {
             let of_plan = |run: &StoredRun| run.plan_sha256 == Some(plan.sha256());
             let mut runs: Vec<StoredRun> = runs.into_iter().filter(of_plan).collect();
@@ -116,6 +117,7 @@ async fn with_lease(
     };
     let plan_sha256 = run.plan_sha256.unwrap_or(Sha256Hash([0; 32]));
     let started_at = Timestamp(run.started_at.timestamp_millis());
+    tracing::info!(run = run.id, state = run.state.as_str(), "rollback begun");
     let mut log = RunLog::new(&run.id, plan_sha256, started_at, options.now, directory);
     let at = (options.now)();
     log.append(&Record::Started { goal: Goal::Rollback, plan_sha256, at })?;
@@ -128,7 +130,7 @@ async fn with_lease(
 }
 
 /// A run that was completed must have all of its undo images.
-fn check_complete(run: &StoredRun, recorded: &[Recorded]) -> Result<(), RunError> {
+pub(super) fn check_complete(run: &StoredRun, recorded: &[Recorded]) -> Result<(), RunError> {
     let seen: u64 = recorded.iter().map(|found| found.changes).sum();
     let may_lack =
         matches!(run.state, RunState::Running | RunState::Interrupted | RunState::Failed);
@@ -165,21 +167,21 @@ impl Undo<'_> {
             self.options.reached("rollback recorded");
         }
         let total = queue.iter().map(|key| key.changes).sum();
-        self.progress.begin("roll the run back", total, Unit::Documents);
+        self.progress.begin("rolling back", total, Unit::Documents);
         let directory = held(&self.log).directory();
+        let context = RunContext {
+            options: self.options,
+            collection: &self.run.collection,
+            run_id: &self.run.id,
+            plan_sha256,
+            goal: Goal::Rollback,
+        };
+        let pace = Pace::new(self.server, self.options, self.progress, directory);
         let work = Work {
-            context: RunContext {
-                server: self.server,
-                options: self.options,
-                collection: &self.run.collection,
-                run_id: &self.run.id,
-                plan_sha256,
-                goal: Goal::Rollback,
-                lease,
-            },
+            context,
+            database: Mongo { context, server: self.server, lease, pace },
             plan: None,
             progress: self.progress,
-            pace: Pace::new(self.server, self.options, self.progress, directory),
             log: &self.log,
             queue: Mutex::new(queue.into()),
             has_failed: AtomicBool::new(false),
@@ -206,7 +208,7 @@ impl Undo<'_> {
     /// Reads every document that is to be written, so that all drift is found before the first write.
     async fn preflight(&self, queue: &[UnitKey]) -> Result<(), RunError> {
         let total = queue.iter().map(|key| key.changes).sum();
-        self.progress.begin("compare the documents with the run", total, Unit::Documents);
+        self.progress.begin("comparing with the run", total, Unit::Documents);
         let checks = stream::iter(queue.iter().copied()).map(|key| self.check(key));
         let mut checks = checks.buffered(self.options.workers());
         let (mut count, mut listed) = (0, Vec::new());

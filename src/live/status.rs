@@ -4,7 +4,7 @@ use super::lease::{Holder, RunProgress, holder_of};
 use super::migration_state;
 use super::options::RunOptions;
 use super::patience::patiently;
-use super::store::read_run_documents;
+use super::store::{read_recorded, read_run_documents};
 use crate::journal::RunState;
 use crate::model::Timestamp;
 use crate::server::{Server, ServerError, failed};
@@ -166,7 +166,13 @@ pub async fn migration_and_runs(
     let active = patiently(options.retry, || holder_of(server, TOKENS));
     let active = active.await.map_err(failed("read the lease", "find on remelt_runs"))?;
     let documents = read_run_documents(server, options.retry).await?;
-    let runs = documents.iter().map(|run| run_report(run, active.as_ref())).collect();
+    let mut runs: Vec<RunReport> =
+        documents.iter().map(|run| run_report(run, active.as_ref())).collect();
+    // A run says how much it applied when it ends; until then its journal does.
+    for run in runs.iter_mut().filter(|run| run.applied.is_none()) {
+        let recorded = read_recorded(server, options, &run.run_id).await?;
+        run.applied = Some(recorded.iter().map(|it| it.changes - it.left.min(it.changes)).sum());
+    }
     let state = stored.map_or_else(|| "not_started".to_owned(), |stored| stored.status);
     Ok((state, runs))
 }
@@ -256,7 +262,12 @@ pub fn recommend(migration: &MigrationReport, runs: &[RunReport]) -> Vec<Recomme
             kind: "migration",
             priority: if migration.is_completed { "medium" } else { "high" },
             message: format!("{} melted tokens are unspent", migration.problematic_tokens),
-            action: "remelt export, remelt analyze, then remelt preview the plan".to_owned(),
+            action: match migration.is_completed {
+                true => "If the plan left them (its reports/findings.csv says so), settle them by hand; \
+                         else they are new: remelt export, remelt analyze",
+                false => "remelt export, remelt analyze, then remelt preview the plan",
+            }
+            .to_owned(),
         });
     } else if found.is_empty() {
         found.push(Recommendation {

@@ -196,7 +196,8 @@ pub(super) async fn read_recorded(
     Ok(documents.iter().filter_map(recorded).collect())
 }
 
-fn recorded(document: &Document) -> Option<Recorded> {
+/// What a journal document says besides its images.
+pub(super) fn recorded(document: &Document) -> Option<Recorded> {
     let id = document.get_document("_id").ok()?;
     Some(Recorded {
         batch: unsigned(id, "batch")?,
@@ -217,7 +218,7 @@ pub(super) async fn read_one_recorded(
     Ok(found.as_ref().and_then(recorded))
 }
 
-/// One journal document with its images, checked against its hash.
+/// Reads one journal document with its images.
 pub(super) async fn read_recorded_batch(
     server: &Server,
     options: &RunOptions,
@@ -225,13 +226,22 @@ pub(super) async fn read_recorded_batch(
     batch: u64,
     from: u64,
 ) -> Result<RecordedBatch, RunError> {
-    let altered = |what| RunError::JournalAltered { batch, from, what };
     let filter = doc! {"_id": journal_id(run_id, batch, from)};
     let read =
         patiently(options.retry, || async { journal(server).find_one(filter.clone()).await });
     let document = read.await.map_err(failed("read undo images", "find on remelt_journal"))?;
-    let document = document.ok_or(altered("it is gone"))?;
-    let head = recorded(&document).ok_or(altered("its fields are not as written"))?;
+    let document = document.ok_or(RunError::JournalAltered { batch, from, what: "it is gone" })?;
+    recorded_batch(&document, batch, from)
+}
+
+/// A journal document with its images, checked against its hash.
+pub(super) fn recorded_batch(
+    document: &Document,
+    batch: u64,
+    from: u64,
+) -> Result<RecordedBatch, RunError> {
+    let altered = |what| RunError::JournalAltered { batch, from, what };
+    let head = recorded(document).ok_or(altered("its fields are not as written"))?;
     let undo = document.get_binary_generic("undo").map_err(|_| altered("it has no undo images"))?;
     if hash_bytes(undo) != head.sha256 {
         return Err(altered("its undo images do not fit their hash"));

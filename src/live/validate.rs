@@ -10,6 +10,7 @@ use super::place::{Place, find_place};
 use super::status::TOKENS;
 use super::store::may_write;
 use super::verify::verify;
+use crate::model::{Check, CheckResult};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::server::{Server, ServerError, durable, failed};
@@ -24,31 +25,6 @@ const WRITE_MS_MAX: u128 = 1_000;
 const HISTORY_SECONDS_MIN: i64 = 60;
 const LIFETIME_SECONDS_MIN: i64 = 30;
 
-/// The answer to one check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CheckResult {
-    /// As it should be.
-    Pass,
-    /// A run may work, and a person should look.
-    Warn,
-    /// A run would be refused or fail.
-    Fail,
-}
-
-/// One check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What was checked.
-    pub name: &'static str,
-    /// The answer.
-    pub result: CheckResult,
-    /// What was measured.
-    pub detail: String,
-    /// What to do; empty when nothing.
-    pub action: String,
-}
-
 /// What `validate` found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ValidateReport {
@@ -56,22 +32,6 @@ pub struct ValidateReport {
     pub ok: bool,
     /// All checks, in a fixed order.
     pub checks: Vec<Check>,
-}
-
-impl Check {
-    fn pass(name: &'static str, detail: impl Into<String>) -> Check {
-        let (result, detail) = (CheckResult::Pass, detail.into());
-        Check { name, result, detail, action: String::new() }
-    }
-
-    fn warn(name: &'static str, detail: impl Into<String>, action: &str) -> Check {
-        let (result, detail) = (CheckResult::Warn, detail.into());
-        Check { name, result, detail, action: action.to_owned() }
-    }
-
-    fn fail(name: &'static str, detail: impl Into<String>, action: &str) -> Check {
-        Check { result: CheckResult::Fail, ..Check::warn(name, detail, action) }
-    }
 }
 
 /// Checks everything that a run needs; with a plan also whether it can be applied here.

@@ -21,7 +21,7 @@ pub async fn verify(
     progress: &Progress,
 ) -> Result<VerifyReport, RunError> {
     let collection = &plan.content().snapshot.tokens;
-    progress.begin("verify the plan's documents", plan.content().totals.changes, Unit::Documents);
+    progress.begin("verifying", plan.content().totals.changes, Unit::Documents);
     let (mut as_planned, mut as_before, mut drifted, mut missing) = (0, 0, 0, 0);
     let not_changed = plan.content().not_changed.values();
     let mut known_problematic = not_changed.fold(0, |sum: u64, n| sum.saturating_add(*n));

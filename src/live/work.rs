@@ -2,15 +2,13 @@
 
 use super::batch::{RunContext, Unit, UnitEnd, run_unit};
 use super::error::RunError;
-use super::pace::Pace;
 use super::run_log::RunLog;
-use super::store::read_recorded_batch;
+use super::store::Recorded;
+use super::target::{Database, Session};
 use crate::journal::{Goal, Record};
-use crate::plan::Plan;
+use crate::plan::{BatchRecord, Plan};
 use crate::progress::Progress;
-use crate::server::failed;
 use futures_util::future::join_all;
-use mongodb::ClientSession;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,15 +26,44 @@ pub(super) struct UnitKey {
 
 /// A run's work.
 #[derive(Debug)]
-pub(super) struct Work<'a> {
+pub(super) struct Work<'a, D> {
     pub(super) context: RunContext<'a>,
+    pub(super) database: D,
     /// Where an apply reads its changes; a rollback has nothing but the database.
     pub(super) plan: Option<&'a Plan>,
     pub(super) progress: &'a Progress,
-    pub(super) pace: Pace<'a>,
     pub(super) log: &'a Mutex<RunLog>,
     pub(super) queue: Mutex<VecDeque<UnitKey>>,
     pub(super) has_failed: AtomicBool,
+}
+
+/// What of a plan's batches is not recorded yet, in parts of at most `most` changes.
+pub(super) fn remaining(
+    batches: &[BatchRecord],
+    recorded: &[Recorded],
+    most: Option<usize>,
+) -> VecDeque<UnitKey> {
+    let plan_max = batches.iter().map(|batch| batch.changes).max().unwrap_or(1);
+    let most = most.map_or(plan_max, |most| most as u64).clamp(1, plan_max);
+    let mut keys = VecDeque::new();
+    let mut done = recorded.iter().peekable();
+    for (batch, record) in (0_u64..).zip(batches) {
+        let mut from = 0;
+        while from < record.changes {
+            while done.next_if(|d| (d.batch, d.from) < (batch, from)).is_some() {}
+            let next = done.peek().filter(|d| d.batch == batch);
+            match next.filter(|d| d.from == from) {
+                Some(d) => from += d.changes.max(1),
+                None => {
+                    let end = next.map_or(record.changes, |d| d.from.min(record.changes));
+                    let changes = most.min(end - from);
+                    keys.push_back(UnitKey { batch, from, changes });
+                    from += changes;
+                }
+            }
+        }
+    }
+    keys
 }
 
 /// The lock, whatever happened to whoever held it.
@@ -44,7 +71,7 @@ pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Work<'_> {
+impl<D: Database> Work<'_, D> {
     /// Does the queue's batches with the lease held. `Ok` with a queue that is not empty means that it
     /// was told to stop.
     pub(super) async fn run(&self) -> Result<(), RunError> {
@@ -53,7 +80,8 @@ impl Work<'_> {
         match error {
             None => Ok(()),
             Some(RunError::Drift { count, listed, .. }) => {
-                let written = held(self.log).written + held(self.log).already;
+                let log = held(self.log); // once: a second lock in one statement would wait for ever
+                let written = log.written + log.already;
                 Err(RunError::Drift { count, listed, written })
             }
             Some(error) => Err(error),
@@ -69,9 +97,9 @@ impl Work<'_> {
     }
 
     async fn work(&self, slot: usize) -> Result<(), RunError> {
-        let mut session = self.open_session().await?;
+        let mut session = self.open_session(slot).await?;
         while let Some(key) = self.next() {
-            self.pace.wait(key.changes).await?;
+            self.database.make_way(key.changes).await?;
             if self.is_to_stop() {
                 held(&self.queue).push_front(key);
                 break;
@@ -80,14 +108,23 @@ impl Work<'_> {
             let UnitKey { batch, from, changes } = key;
             held(self.log).append(&Record::Intended { batch, from, changes })?;
             self.context.options.reached("batch intended");
-            match run_unit(&self.context, &mut session, slot, &unit).await? {
+            match run_unit(&self.context, &mut session, &unit).await? {
                 UnitEnd::Done(done) => {
                     let documents = done.written + done.already + done.drifted.len() as u64;
+                    let (written, already, drifted) =
+                        (done.written, done.already, done.drifted.len());
                     held(self.log).commit(self.context.goal, &unit, done)?;
+                    tracing::debug!(batch, from, written, already, drifted, "batch committed");
                     self.progress.advance(documents);
                     self.context.options.reached("batch noted");
                 }
                 UnitEnd::Split => {
+                    tracing::info!(
+                        batch,
+                        from,
+                        changes,
+                        "batch outlives the server's limits: halved"
+                    );
                     let half = changes / 2;
                     let mut queue = held(&self.queue);
                     queue.push_front(UnitKey { batch, from: from + half, changes: changes - half });
@@ -107,20 +144,12 @@ impl Work<'_> {
     }
 
     /// A session that is written down, locally and in the lease, before it is used.
-    async fn open_session(&self) -> Result<ClientSession, RunError> {
-        let session = self.context.server.client().start_session().await;
-        let session = session.map_err(failed("open a session", "none"))?;
-        let id = session.id().get_binary_generic("id").cloned().or_else(|_| {
-            // Sessions have UUIDs; `get_binary_generic` knows only the other subtype.
-            match session.id().get("id") {
-                Some(mongodb::bson::Bson::Binary(id)) => Ok(id.bytes.clone()),
-                _ => Err(()),
-            }
-        });
-        if let Ok(id) = id {
+    async fn open_session(&self, slot: usize) -> Result<D::Session, RunError> {
+        let session = self.database.open_session(slot).await?;
+        if let Some(id) = session.id() {
             let hex = id.iter().map(|byte| format!("{byte:02x}")).collect();
             held(self.log).append(&Record::Session { id: hex })?;
-            self.context.lease.add_session(&id).await?;
+            self.database.note_session(&id).await?;
         }
         self.context.options.reached("session noted");
         Ok(session)
@@ -135,8 +164,7 @@ impl Work<'_> {
             let sha256 = part.record.sha256;
             return Ok(Unit { batch, from, changes: part, recorded_changes: changes, sha256 });
         }
-        let RunContext { server, options, run_id, plan_sha256: _, .. } = &self.context;
-        let recorded = read_recorded_batch(server, options, run_id, batch, from).await?;
+        let recorded = self.database.read_undo(batch, from).await?;
         Ok(Unit {
             batch,
             from,

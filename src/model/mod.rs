@@ -1,12 +1,14 @@
-//! The domain's words as types: hashes, statuses, findings, times.
+//! The domain's words as types: hashes, statuses, findings, times, and the answers to checks.
 //!
 //! This layer is pure: no IO, no clock, no BSON. Everything else may use it; it uses nothing of ours.
 
+mod check;
 mod finding;
 mod hash;
 mod status;
 mod time;
 
+pub use check::{Check, CheckResult};
 pub use finding::{FindingCode, Severity};
 pub use hash::{ParseHashError, Sha256Hash, hash_bytes};
 pub use status::{Status, TransactionType};

@@ -6,6 +6,7 @@
 use super::options::Thresholds;
 use crate::model::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -207,12 +208,13 @@ impl AlertBook {
         book
     }
 
-    /// All alerts: open ones first, then the newest first.
+    /// All alerts: the open ones, most urgent first; then the others, latest first.
     #[must_use]
     pub fn all(&self) -> Vec<&Alert> {
         let mut all: Vec<&Alert> = self.alerts.iter().collect();
-        all.sort_by_key(|alert| {
-            (alert.state == AlertState::Resolved, std::cmp::Reverse((alert.updated_at, alert.id)))
+        all.sort_by_key(|alert| match alert.state {
+            AlertState::Open => (false, Some(alert.priority), Reverse((alert.opened_at, alert.id))),
+            AlertState::Resolved => (true, None, Reverse((alert.updated_at, alert.id))),
         });
         all
     }

@@ -182,7 +182,7 @@ impl Board {
         lock(&self.movement).clone()
     }
 
-    /// All alerts: open ones first, then the newest first.
+    /// All alerts: the open ones, most urgent first; then the others, latest first.
     #[must_use]
     pub fn alerts(&self) -> Vec<Alert> {
         lock(&self.alerts).all().into_iter().cloned().collect()

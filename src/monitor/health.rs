@@ -179,7 +179,7 @@ fn faults_of(system: &SystemHealth, thresholds: &Thresholds) -> Vec<String> {
     let mut faults = Vec::new();
     for missing in &system.missing_indexes {
         let keys = missing.keys.join(", ");
-        faults.push(format!("{} has no index on {keys}", missing.collection));
+        faults.push(format!("no index on {keys} in {}", missing.collection));
     }
     if let Some(replication) = &system.replication {
         let lag = Duration::from_secs(replication.lag_seconds_max);

@@ -3,11 +3,14 @@
 use super::change::encode;
 use super::file::{
     BATCH_BYTES_MAX, BATCH_CHANGES_MAX, BatchRecord, CHANGES_FILE, FORMAT_VERSION, PLAN_FILE,
-    PlanFile, PlannedSnapshot, PlannedTotals, RuleRecord, SEAL_KEY,
+    PlanFile, PlannedSnapshot, PlannedTotals, REPORTS_DIRECTORY, ReportRecord, RuleRecord,
+    SEAL_KEY,
 };
+use super::page::{PAGE_FILE, PageError, PageSubject, page};
 use super::report::{AnalyzeReport, JsonAmount, PerformanceReport, PlanReport, report};
+use super::sums::{SUMMARY_FILE, SUMS_FILE, sums};
 use crate::analysis::{
-    Analysis, AnalyzeError, AnalyzeOptions, ChangeRows, NotChanged, RULE, analyze,
+    Analysis, AnalyzeError, AnalyzeOptions, ChangeRows, NotChanged, RULE, WrittenReport, analyze,
 };
 use crate::model::Sha256Hash;
 use crate::progress::Progress;
@@ -42,6 +45,9 @@ pub enum BuildError {
     /// The snapshot is not what it says.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// The page can't be made.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// The output can't be written.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -60,7 +66,7 @@ pub fn build(
     progress: &Progress,
 ) -> Result<AnalyzeReport, BuildError> {
     let staged = StagedDirectory::create(directory)?;
-    let reports = staged.path().join("reports");
+    let reports = staged.path().join(REPORTS_DIRECTORY);
     create_private_directories(&reports)?;
     let mut changes = ChangesWriter::create(&staged.path().join(CHANGES_FILE))?;
     let analysis = analyze(
@@ -85,16 +91,47 @@ pub fn build(
     };
     let documents =
         analysis.tokens.documents() + analysis.wallets.as_ref().map_or(0, ChunkTable::documents);
-    let performance = PerformanceReport::new(content.snapshot.bytes, documents, elapsed());
-    let mut summary = report(snapshot, &analysis, plan, performance);
-    let path = reports.join("summary.json");
-    let text = serde_json::to_string_pretty(&summary).map_err(|e| not_json(&path, e))?;
-    write_file(&path, format!("{text}\n").as_bytes())?;
+    let performance = || PerformanceReport::new(content.snapshot.bytes, documents, elapsed());
+    let mut summary = report(snapshot, &analysis, plan, performance());
+    write_page(staged.path(), &content, sha256, &summary, &analysis)?;
+    summary.performance = performance();
+    write_summary(staged.path(), &summary, &analysis)?;
     sync_directory(&reports)?;
     progress.check().map_err(AnalyzeError::from)?;
     staged.publish()?;
-    summary.plan.path = directory.display().to_string();
+    if let Some(plan) = &mut summary.plan {
+        plan.path = directory.display().to_string();
+    }
     Ok(summary)
+}
+
+fn write_page(
+    directory: &Path,
+    plan: &PlanFile,
+    sha256: Sha256Hash,
+    summary: &AnalyzeReport,
+    analysis: &Analysis,
+) -> Result<(), BuildError> {
+    let findings = &analysis.shown;
+    let page = page(&PageSubject { directory, plan, sha256, summary, findings })?;
+    let path = directory.join(REPORTS_DIRECTORY).join(PAGE_FILE);
+    Ok(write_file(&path, page.as_bytes())?)
+}
+
+/// `summary.json`, and the sums of all files, of which it is the last.
+fn write_summary(
+    directory: &Path,
+    summary: &AnalyzeReport,
+    analysis: &Analysis,
+) -> Result<(), PublishError> {
+    let path = directory.join(REPORTS_DIRECTORY).join(SUMMARY_FILE);
+    let text = serde_json::to_string_pretty(summary).map_err(|e| not_json(&path, e))?;
+    write_file(&path, format!("{text}\n").as_bytes())?;
+    let known = |name: &str| {
+        let name = name.strip_prefix(REPORTS_DIRECTORY)?.strip_prefix('/')?;
+        analysis.reports.iter().find(|report| report.name == name).map(|report| report.sha256)
+    };
+    write_file(&directory.join(SUMS_FILE), sums(directory, &known)?.as_bytes())
 }
 
 fn not_json(path: &Path, error: serde_json::Error) -> PublishError {
@@ -144,8 +181,14 @@ fn plan_file(
             users: totals.users_changed,
         },
         not_changed: not_changed.collect(),
+        reports: analysis.reports.iter().map(record_of).collect(),
         batches,
     }
+}
+
+fn record_of(written: &WrittenReport) -> ReportRecord {
+    let WrittenReport { name, bytes, sha256 } = *written;
+    ReportRecord { name: name.to_owned(), bytes, sha256 }
 }
 
 /// Writes `changes.bson` and cuts it into batches.

@@ -23,7 +23,12 @@ pub const FORMAT_VERSION: u64 = 1;
 /// Name of the plan's file.
 pub const PLAN_FILE: &str = "plan.json";
 /// Name of the changes' file.
-pub(super) const CHANGES_FILE: &str = "changes.bson";
+pub const CHANGES_FILE: &str = "changes.bson";
+/// Name of the reports' directory.
+pub const REPORTS_DIRECTORY: &str = "reports";
+/// Names of the CSV reports.
+pub const CSV_REPORTS: [&str; 4] =
+    ["balance_deltas.csv", "balances.csv", "changes.csv", "findings.csv"];
 /// Name of the seal in the plan's file: the plan's hash.
 pub(super) const SEAL_KEY: &str = "sha256";
 
@@ -48,8 +53,23 @@ pub struct PlanFile {
     pub totals: PlannedTotals,
     /// Tokens of the rule's shape that are left as they are, by reason.
     pub not_changed: BTreeMap<String, u64>,
+    /// The CSV reports, in the order of their names. What else lies in `reports/` holds the plan's hash or
+    /// measured times; `SHA256SUMS` binds it.
+    pub reports: Vec<ReportRecord>,
     /// The batches of `changes.bson`, in order.
     pub batches: Vec<BatchRecord>,
+}
+
+/// One CSV report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReportRecord {
+    /// Its name in `reports/`.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256Hash,
 }
 
 /// The rule and its options.
@@ -128,7 +148,7 @@ pub enum PlanError {
         source: io::Error,
     },
     /// The directory holds no plan.
-    #[error("{} holds no plan ({PLAN_FILE} is missing); make one with: remelt analyze SNAPSHOT {}", .0.display(), .0.display())]
+    #[error("{} holds no plan ({PLAN_FILE} is missing); name the directory that remelt analyze wrote", .0.display())]
     NoPlan(PathBuf),
     /// `plan.json` can't be trusted.
     #[error("{} can't be trusted: {reason}; make the plan anew with remelt analyze", path.display())]
@@ -198,7 +218,9 @@ impl Plan {
             move |source| PlanError::Io { path, source }
         };
         let file = open_regular(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => PlanError::NoPlan(directory.to_path_buf()),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                PlanError::NoPlan(directory.to_path_buf())
+            }
             _ => io(&path)(e),
         })?;
         let mut text = Vec::new();
@@ -387,6 +409,9 @@ impl PlanFile {
             != Some(self.totals.changes)
         {
             return Some("the number of changes is not the sum of the batches");
+        }
+        if !self.reports.iter().map(|report| report.name.as_str()).eq(CSV_REPORTS) {
+            return Some("its reports are not those that remelt writes");
         }
         let knows = |word: &String| NotChanged::ALL.iter().any(|reason| reason.as_str() == word);
         if !self.not_changed.keys().all(knows) {

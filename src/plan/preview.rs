@@ -1,11 +1,15 @@
 //! What a plan would change, for whom and when the bug struck: figures of a plan for people.
 //!
-//! Everything is added up from the changes themselves, whose hashes are checked as they are read; the
-//! reports beside them are not asked.
+//! Everything is added up from the changes themselves, whose hashes are checked as they are read, and users'
+//! balances come from the report whose hash the plan has.
 
+use super::balances::{Balance, Balances};
 use super::change::Change;
 use super::file::{Plan, PlanError};
 use super::report::JsonAmount;
+use super::risk::RiskAssessment;
+use super::timeline::{Days, Timeline};
+use crate::analysis::cell_text;
 use crate::document::Value;
 use crate::model::Timestamp;
 use serde::Serialize;
@@ -27,6 +31,10 @@ pub struct Preview {
     pub amounts: Vec<AmountRange>,
     /// Changes by the month in which the token was created; `unknown` without a date.
     pub months: BTreeMap<String, u64>,
+    /// When the bug struck, in rows that fit a screen.
+    pub timeline: Timeline,
+    /// What to weigh; `None` until [`super::assess`] was asked.
+    pub risk_assessment: Option<RiskAssessment>,
 }
 
 /// Sums over all changes.
@@ -55,6 +63,11 @@ pub struct UserImpact {
     pub token_count: u64,
     /// Sum of their amounts.
     pub total_amount: JsonAmount,
+    /// Unspent before the repair, at the mints where something changes; `None` when the reports do not
+    /// fit the plan.
+    pub unspent_before: Option<JsonAmount>,
+    /// Unspent after it.
+    pub unspent_after: Option<JsonAmount>,
 }
 
 /// Changes with amounts in a range.
@@ -75,6 +88,7 @@ pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
     let mut users: BTreeMap<Vec<u8>, (u64, i128)> = BTreeMap::new();
     let mut sizes: BTreeMap<Size, u64> = BTreeMap::new();
     let mut months = BTreeMap::new();
+    let mut days = Days::default();
     for batch in plan.batches() {
         for change in batch?.changes() {
             let npub = change.npub.and_then(Value::as_text_bytes).unwrap_or_default();
@@ -83,6 +97,7 @@ pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
             user.1 += i128::from(change.amount.unwrap_or(0));
             *sizes.entry(Size::of(&change)).or_default() += 1;
             *months.entry(month(&change)).or_default() += 1;
+            days.add(&change);
         }
     }
     let content = plan.content();
@@ -92,10 +107,19 @@ pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
             npub: String::from_utf8_lossy(&npub).into_owned(),
             token_count,
             total_amount: JsonAmount(amount),
+            unspent_before: None,
+            unspent_after: None,
         })
         .collect();
     impacts.sort_by(|a, b| b.total_amount.cmp(&a.total_amount).then(a.npub.cmp(&b.npub)));
     impacts.truncate(top);
+    let balances = Balances::read(plan);
+    for user in &mut impacts {
+        let balance = balances.as_ref().and_then(|it| it.by_user.get(&cell_text(&user.npub)));
+        let amount = |of: fn(&Balance) -> i128| balance.map(|it| JsonAmount(of(it)));
+        user.unspent_before = amount(|it| it.before);
+        user.unspent_after = amount(|it| it.after);
+    }
     Ok(Preview {
         plan_sha256: plan.sha256(),
         migration_name: "004_fix_melted_token_status",
@@ -112,6 +136,8 @@ pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
             .map(|(size, count)| AmountRange { range: size.to_string(), count })
             .collect(),
         months,
+        timeline: days.timeline(),
+        risk_assessment: None,
     })
 }
 

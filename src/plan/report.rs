@@ -3,6 +3,7 @@
 use crate::analysis::{Analysis, FindingTotals};
 use crate::model::{FindingCode, Sha256Hash, Timestamp};
 use crate::snapshot::Snapshot;
+use crate::snapshot::format::Consistency;
 use crate::snapshot::identity::ChunkTable;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -52,8 +53,8 @@ impl<'de> Deserialize<'de> for JsonAmount {
 }
 
 /// `analyze`'s result object (`design.md`, Result objects). Key order is the order of the fields.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AnalyzeReport {
     /// What was analysed.
     pub snapshot: SnapshotReport,
@@ -65,8 +66,8 @@ pub struct AnalyzeReport {
     pub findings: Map<String, Value>,
     /// 1 − problematic / melted; 1 when nothing is melted.
     pub health_score: f64,
-    /// The plan.
-    pub plan: PlanReport,
+    /// The plan; `null` when none was made (`cluster`).
+    pub plan: Option<PlanReport>,
     /// What was left as it is, by reason; only reasons that occurred. For people; `plan.json` has it.
     #[serde(skip)]
     pub not_changed: Map<String, Value>,
@@ -78,13 +79,13 @@ pub struct AnalyzeReport {
 }
 
 /// What was analysed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SnapshotReport {
-    /// Root hash.
-    pub sha256: Sha256Hash,
+    /// Root hash; `null` when the bytes stayed in the database (`cluster`).
+    pub sha256: Option<Sha256Hash>,
     /// `snapshot`, `none` or `foreign`.
-    pub consistency: &'static str,
+    pub consistency: Consistency,
     /// Cluster time.
     pub cluster_time: Option<String>,
     /// Bytes of all documents.
@@ -94,7 +95,8 @@ pub struct SnapshotReport {
 }
 
 /// Documents by role.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DocumentsReport {
     /// Tokens.
     pub cashu_tokens: u64,
@@ -103,8 +105,8 @@ pub struct DocumentsReport {
 }
 
 /// Counts.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StatsReport {
     /// Documents.
     pub total_tokens: u64,
@@ -121,8 +123,8 @@ pub struct StatsReport {
 }
 
 /// What the plan changes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImpactReport {
     /// Changes.
     pub tokens_to_migrate: u64,
@@ -133,8 +135,8 @@ pub struct ImpactReport {
 }
 
 /// The plan.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanReport {
     /// Its hash.
     pub sha256: Sha256Hash,
@@ -149,8 +151,8 @@ pub struct PlanReport {
 }
 
 /// What was measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PerformanceReport {
     /// Bytes of documents.
     pub bytes: u64,
@@ -193,17 +195,14 @@ pub(super) fn report(
     let wallets = analysis.wallets.as_ref().map(ChunkTable::documents);
     let bytes = analysis.tokens.bytes() + analysis.wallets.as_ref().map_or(0, ChunkTable::bytes);
     let problematic = totals.of(FindingCode::InconsistentStatus).count;
-    let findings = FindingCode::ALL
-        .iter()
-        .map(|code| (code.as_str().to_owned(), finding(*code, totals.of(*code), has_wallets)));
     let not_changed = crate::analysis::NotChanged::ALL.iter().filter_map(|reason| {
         let count = totals.not_changed[*reason as usize];
         (count > 0).then(|| (reason.as_str().to_owned(), json!(count)))
     });
     AnalyzeReport {
         snapshot: SnapshotReport {
-            sha256: analysis.snapshot,
-            consistency: snapshot.consistency().as_str(),
+            sha256: Some(analysis.snapshot),
+            consistency: snapshot.consistency(),
             cluster_time: snapshot.cluster_time().map(str::to_owned),
             bytes,
             documents: DocumentsReport {
@@ -224,18 +223,30 @@ pub(super) fn report(
             total_amount_affected: JsonAmount(totals.amount_changed),
             affected_users: totals.users_changed,
         },
-        findings: findings.collect(),
+        findings: findings_object(|code| totals.of(code), has_wallets),
         health_score: health_score(problematic, totals.melted),
-        plan,
+        plan: Some(plan),
         not_changed: not_changed.collect(),
         notes: snapshot.input.notes.clone(),
         performance,
     }
 }
 
+/// 1 − problematic / melted; 1 when nothing is melted.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)] // a score for people, no amount
-fn health_score(problematic: u64, melted: u64) -> f64 {
-    if melted == 0 { 1.0 } else { (melted - problematic) as f64 / melted as f64 }
+pub(crate) fn health_score(problematic: u64, melted: u64) -> f64 {
+    if melted == 0 { 1.0 } else { melted.saturating_sub(problematic) as f64 / melted as f64 }
+}
+
+/// The findings by code, in the order of reports.
+pub(crate) fn findings_object<'a>(
+    of: impl Fn(FindingCode) -> &'a FindingTotals,
+    has_wallets: bool,
+) -> Map<String, Value> {
+    FindingCode::ALL
+        .iter()
+        .map(|code| (code.as_str().to_owned(), finding(*code, of(*code), has_wallets)))
+        .collect()
 }
 
 fn finding(code: FindingCode, totals: &FindingTotals, has_wallets: bool) -> Value {

@@ -1,13 +1,16 @@
-//! Data that may outgrow memory on its way: partitions and sorting, bounded, spilling to scratch files.
+//! Data that may outgrow memory on its way: partitions, spools and
+//! sorting, bounded, spilling to scratch files.
 //!
 //! A scratch file has no name, is gone with the process, and is never part of an artefact. What is put
 //! here must hold no bearer secret.
 
 mod partition;
 mod sorter;
+mod spool;
 
-pub(crate) use partition::{PARTITIONS, PartitionWriter, Partitions, Record};
+pub(crate) use partition::{BYTE_PARTS, PartitionWriter, Partitions};
 pub(crate) use sorter::{Row, RowBatch, SortedRows, Sorter};
+pub(crate) use spool::Spool;
 
 use std::fs::File;
 use std::io;

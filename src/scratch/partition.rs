@@ -1,35 +1,33 @@
-//! Records of a fixed size, spread over partitions by fingerprint, in memory and then on disk.
+//! Records spread over parts, in memory and then on disk.
 //!
-//! A partition holds all records of its fingerprints, so equal ones meet inside one partition, which
-//! fits the cache. Memory is bounded: blocks beyond the store's share go to a scratch file that has no
-//! name. The order inside a partition is not defined; readers sort.
+//! What belongs together goes to one part, so that a part can be worked on by itself and in the cache.
+//! Memory is bounded: blocks beyond the store's share go to a scratch file that has no name. The order
+//! inside a part is not defined; readers sort.
 
 use super::{ScratchError, scratch_error, scratch_file};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Number of partitions; the top byte of a fingerprint names its own.
-pub(crate) const PARTITIONS: usize = 256;
+/// Parts of records that are spread by a byte of a fingerprint.
+pub(crate) const BYTE_PARTS: usize = 256;
 
-/// Bytes of a block, about. A writer holds at most one block a partition.
+/// Bytes of a block, about. A writer holds at most one block a part.
 const BLOCK_BYTES: usize = 3 * 1024;
-
-/// A record of `N` bytes; its first byte is the partition.
-pub(crate) type Record<const N: usize> = [u8; N];
 
 /// The shared store.
 #[derive(Debug)]
-pub(crate) struct Partitions<const N: usize> {
+pub(crate) struct Partitions {
     scratch: PathBuf,
+    parts: usize,
     memory_bytes_max: usize,
-    state: Mutex<State<N>>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct State<const N: usize> {
-    blocks: Vec<Vec<Vec<Record<N>>>>,
+struct State {
+    blocks: Vec<Vec<Vec<u8>>>,
     memory_bytes: usize,
     spill: Option<Spill>,
 }
@@ -38,108 +36,141 @@ struct State<const N: usize> {
 struct Spill {
     file: File,
     end: u64,
-    /// Offset and record count of each block, by partition.
-    extents: Vec<Vec<(u64, u32)>>,
+    /// Offset and length of each block, by part.
+    extents: Vec<Vec<(u64, usize)>>,
 }
 
-impl<const N: usize> Partitions<N> {
-    const BLOCK_RECORDS: usize = BLOCK_BYTES / N;
-
-    /// An empty store that keeps up to `memory_bytes_max` in memory and the rest in a file in `scratch`.
-    pub(crate) fn new(scratch: &Path, memory_bytes_max: usize) -> Partitions<N> {
+impl Partitions {
+    /// An empty store of `parts` that keeps up to `memory_bytes_max` in memory and the rest in a file in
+    /// `scratch`.
+    pub(crate) fn new(scratch: &Path, parts: usize, memory_bytes_max: usize) -> Partitions {
         Partitions {
             scratch: scratch.to_path_buf(),
+            parts,
             memory_bytes_max,
             state: Mutex::new(State {
-                blocks: vec![Vec::new(); PARTITIONS],
+                blocks: vec![Vec::new(); parts],
                 memory_bytes: 0,
                 spill: None,
             }),
         }
     }
 
-    /// A writer for one worker.
-    pub(crate) fn writer(&self) -> PartitionWriter<'_, N> {
-        PartitionWriter { store: self, open: vec![Vec::new(); PARTITIONS] }
+    /// How many parts there are.
+    pub(crate) fn parts(&self) -> usize {
+        self.parts
     }
 
-    fn accept(&self, partition: usize, block: Vec<Record<N>>) -> Result<(), ScratchError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = block.capacity() * N;
-        if state.memory_bytes + bytes <= self.memory_bytes_max {
-            state.memory_bytes += bytes;
-            state.blocks[partition].push(block);
+    /// A writer for one worker.
+    pub(crate) fn writer(&self) -> PartitionWriter<'_> {
+        PartitionWriter { store: self, open: vec![Vec::new(); self.parts] }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accept(&self, part: usize, block: Vec<u8>) -> Result<(), ScratchError> {
+        let mut state = self.state();
+        if state.memory_bytes + block.capacity() <= self.memory_bytes_max {
+            state.memory_bytes += block.capacity();
+            state.blocks[part].push(block);
             return Ok(());
         }
         if state.spill.is_none() {
             let file = scratch_file(&self.scratch)?;
-            state.spill = Some(Spill { file, end: 0, extents: vec![Vec::new(); PARTITIONS] });
+            state.spill = Some(Spill { file, end: 0, extents: vec![Vec::new(); self.parts] });
         }
         let Some(spill) = state.spill.as_mut() else { return Ok(()) };
-        let flat = block.as_flattened();
-        spill.file.write_all_at(flat, spill.end).map_err(scratch_error(&self.scratch))?;
-        let records = u32::try_from(block.len()).unwrap_or(u32::MAX);
-        spill.extents[partition].push((spill.end, records));
-        spill.end += flat.len() as u64;
+        spill.file.write_all_at(&block, spill.end).map_err(scratch_error(&self.scratch))?;
+        spill.extents[part].push((spill.end, block.len()));
+        spill.end += block.len() as u64;
         Ok(())
     }
 
-    /// Takes one partition's records out of memory and disk.
-    pub(crate) fn take(&self, partition: usize) -> Result<Vec<Record<N>>, ScratchError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let blocks = std::mem::take(&mut state.blocks[partition]);
+    /// Bytes in a part.
+    pub(crate) fn bytes_in(&self, part: usize) -> usize {
+        let state = self.state();
+        let in_memory: usize = state.blocks[part].iter().map(Vec::len).sum();
+        let extents = state.spill.as_ref().map(|spill| &spill.extents[part]);
+        in_memory + extents.map_or(0, |extents| extents.iter().map(|(_, length)| length).sum())
+    }
+
+    /// Takes one part out of memory and disk, in the blocks in which it was written; none splits what was
+    /// pushed at once.
+    pub(crate) fn take_blocks<E: From<ScratchError>>(
+        &self,
+        part: usize,
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut state = self.state();
+        let blocks = std::mem::take(&mut state.blocks[part]);
+        state.memory_bytes -= blocks.iter().map(Vec::capacity).sum::<usize>();
         let spilled = match &mut state.spill {
             Some(spill) => {
                 let file = spill.file.try_clone().map_err(scratch_error(&self.scratch))?;
-                Some((file, std::mem::take(&mut spill.extents[partition])))
+                Some((file, std::mem::take(&mut spill.extents[part])))
             }
             None => None,
         };
         drop(state);
-        let mut records = blocks.concat();
-        drop(blocks);
+        for block in blocks {
+            each(&block)?;
+        }
         if let Some((file, extents)) = spilled {
-            for (offset, count) in extents {
-                let start = records.len();
-                records.resize(start + count as usize, [0; N]);
-                file.read_exact_at(records[start..].as_flattened_mut(), offset)
-                    .map_err(scratch_error(&self.scratch))?;
+            let mut block = Vec::new();
+            for (offset, length) in extents {
+                block.resize(length, 0);
+                file.read_exact_at(&mut block, offset).map_err(scratch_error(&self.scratch))?;
+                each(&block)?;
             }
         }
-        Ok(records)
+        Ok(())
+    }
+
+    /// Takes all of one part.
+    pub(crate) fn take(&self, part: usize) -> Result<Vec<u8>, ScratchError> {
+        let mut bytes = Vec::with_capacity(self.bytes_in(part));
+        self.take_blocks(part, |block| {
+            bytes.extend_from_slice(block);
+            Ok::<(), ScratchError>(())
+        })?;
+        Ok(bytes)
     }
 }
 
 /// One worker's open blocks.
 #[derive(Debug)]
-pub(crate) struct PartitionWriter<'a, const N: usize> {
-    store: &'a Partitions<N>,
-    open: Vec<Vec<Record<N>>>,
+pub(crate) struct PartitionWriter<'a> {
+    store: &'a Partitions,
+    open: Vec<Vec<u8>>,
 }
 
-impl<const N: usize> PartitionWriter<'_, N> {
-    /// Adds a record to the partition that its first byte names.
+impl PartitionWriter<'_> {
+    /// Adds a record to a part.
     #[inline]
-    pub(crate) fn push(&mut self, record: Record<N>) -> Result<(), ScratchError> {
-        let partition = usize::from(record[0]);
-        let block = &mut self.open[partition];
-        if block.capacity() == 0 {
-            block.reserve_exact(Partitions::<N>::BLOCK_RECORDS);
+    pub(crate) fn push(&mut self, part: usize, record: &[u8]) -> Result<(), ScratchError> {
+        let block = &self.open[part];
+        if block.capacity() - block.len() < record.len() {
+            self.begin_block(part, record.len())?;
         }
-        block.push(record);
-        if block.len() == Partitions::<N>::BLOCK_RECORDS {
-            let full = std::mem::take(block);
-            self.store.accept(partition, full)?;
-        }
+        self.open[part].extend_from_slice(record);
         Ok(())
+    }
+
+    #[cold]
+    fn begin_block(&mut self, part: usize, record_bytes: usize) -> Result<(), ScratchError> {
+        let next = Vec::with_capacity(BLOCK_BYTES.max(record_bytes));
+        let full = std::mem::replace(&mut self.open[part], next);
+        if full.is_empty() { Ok(()) } else { self.store.accept(part, full) }
     }
 
     /// Hands over what is left.
     pub(crate) fn finish(self) -> Result<(), ScratchError> {
-        for (partition, mut block) in self.open.into_iter().enumerate() {
+        for (part, mut block) in self.open.into_iter().enumerate() {
             if !block.is_empty() {
                 block.shrink_to_fit();
-                self.store.accept(partition, block)?;
+                self.store.accept(part, block)?;
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! keys in the order of their payloads, so the result never depends on which worker was first.
 
 use super::{ScratchError, scratch_error, scratch_file};
+use rayon::slice::ParallelSliceMut;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::fs::File;
@@ -93,6 +94,14 @@ impl Sorter {
         self.arena.clear();
         self.slots.clear();
         Ok(())
+    }
+
+    /// The rows in order, sorted by all threads of the pool that this runs on. Not to be called with a lock
+    /// held that others on the pool may want: a thread that waits here takes up their work.
+    pub(crate) fn finish_on_all_threads(mut self) -> Result<SortedRows, ScratchError> {
+        let arena = &self.arena;
+        self.slots.par_sort_unstable_by(|a, b| split(arena, a).cmp(&split(arena, b)));
+        self.finish()
     }
 
     /// The rows in order.
@@ -277,11 +286,6 @@ impl RowBatch {
     /// Whether there is no row.
     pub(crate) fn is_empty(&self) -> bool {
         self.lengths.is_empty()
-    }
-
-    /// Bytes held.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
     }
 
     /// Removes all rows and keeps the memory.

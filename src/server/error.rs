@@ -11,8 +11,8 @@ pub enum ServerError {
     /// The connection string can't be used. It may hold a password, so it is not shown.
     #[error(
         "the connection string is malformed (it is not shown, as it may hold a password); expected \
-         mongodb://HOST:PORT/DB?OPTIONS, user and password (percent-encoded) before the host and \
-         divided from it by an @"
+         mongodb://HOST:PORT/DB?OPTIONS, with user and password percent-encoded before the host, and an \
+         at sign between"
     )]
     BadUri,
     /// The database's name can't be one.

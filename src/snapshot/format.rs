@@ -106,6 +106,9 @@ pub struct CollectionManifest {
     pub documents: u64,
     /// Bytes of the documents, not compressed.
     pub bytes: u64,
+    /// SHA-256 of mongodump's metadata (options, indexes), not compressed; `None` when there is none.
+    #[serde(default)]
+    pub metadata_sha256: Option<Sha256Hash>,
     /// Chunks of the documents' bytes.
     pub chunks: Vec<ChunkRecord>,
 }

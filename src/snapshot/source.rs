@@ -4,8 +4,8 @@ use super::format::{
     Consistency, FILE_NAME, FORMAT_VERSION, Presence, Role, SEAL_KEY, SnapshotManifest, Source,
 };
 use super::identity::{ChunkRecord, ChunkTable, root_hash};
-use super::input::{Input, InputError, InputOptions};
-use crate::model::Sha256Hash;
+use super::input::{Collection, Input, InputError, InputOptions};
+use crate::model::{Sha256Hash, hash_bytes};
 use crate::publish::{io_reason, open_regular};
 use crate::sealed::{SEALED_BYTES_MAX, SealError, unseal};
 use std::io::{self, Read};
@@ -53,6 +53,15 @@ pub enum SnapshotError {
         /// The snapshot.
         whole: PathBuf,
     },
+    /// A collection's options and indexes are not those of the snapshot.
+    #[error(
+        "the metadata.json of {collection} is not the one of this snapshot: it was altered or lost; copy \
+         the snapshot anew"
+    )]
+    Metadata {
+        /// Which collection.
+        collection: String,
+    },
     /// `snapshot.json` contradicts itself.
     #[error("{} contradicts itself: its tables and hashes do not fit; export anew", .0.display())]
     Incoherent(PathBuf),
@@ -92,6 +101,10 @@ impl Snapshot {
             options.require_wallets &= manifest.collection(Role::Wallets).is_some();
         }
         let mut input = Input::open(path, &options)?;
+        if let Some(manifest) = &manifest {
+            compare_metadata(manifest, Role::Tokens, Some(&input.tokens))?;
+            compare_metadata(manifest, Role::Wallets, input.wallets.as_ref())?;
+        }
         if input.wallets.is_none() && input.notes.iter().all(|note| !note.contains("wallets")) {
             input
                 .notes
@@ -151,6 +164,22 @@ impl Snapshot {
             Some(manifest) => compare_chunks(manifest, Role::Tokens, Some(tokens)),
             None => Ok(()),
         }
+    }
+}
+
+/// Compares what lies beside the documents, which a restored copy would take over.
+fn compare_metadata(
+    manifest: &SnapshotManifest,
+    role: Role,
+    collection: Option<&Collection>,
+) -> Result<(), SnapshotError> {
+    let Some(recorded) = manifest.collection(role) else { return Ok(()) };
+    let seen = collection.and_then(|found| found.metadata_json.as_deref()).map(hash_bytes);
+    match recorded.metadata_sha256 {
+        Some(expected) if seen != Some(expected) => {
+            Err(SnapshotError::Metadata { collection: recorded.name.clone() })
+        }
+        _ => Ok(()),
     }
 }
 

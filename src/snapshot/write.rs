@@ -152,6 +152,7 @@ pub fn describe_collection(
     name: &str,
     file: String,
     table: &ChunkTable,
+    metadata_json: Option<&[u8]>,
 ) -> CollectionManifest {
     CollectionManifest {
         role,
@@ -160,6 +161,7 @@ pub fn describe_collection(
         compression: Compression::None,
         documents: table.documents(),
         bytes: table.bytes(),
+        metadata_sha256: metadata_json.map(hash_bytes),
         chunks: table.records().to_vec(),
     }
 }

@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 pub(crate) fn remelt<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_remelt"));
     command.args(arguments).env_remove("MONGODB_URI").stdin(Stdio::null());
+    command.env("REMELT_CONFIG", "").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
     command
 }
 

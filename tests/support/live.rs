@@ -132,7 +132,12 @@ impl Ledger {
 
     /// The documents that must be there when the plan is applied.
     pub(crate) fn planned(&self) -> Vec<Vec<u8>> {
-        let plan = self.plan();
+        self.planned_by(&self.plan_directory())
+    }
+
+    /// The documents that must be there when the plan in `directory` is applied.
+    pub(crate) fn planned_by(&self, directory: &Path) -> Vec<Vec<u8>> {
+        let plan = open_plan(directory);
         let mut planned = self.before.clone();
         for batch in plan.batches() {
             for change in batch.unwrap().changes() {

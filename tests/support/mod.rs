@@ -7,6 +7,7 @@ pub(crate) mod answers;
 pub(crate) mod api;
 pub(crate) mod archive_writer;
 pub(crate) mod browser;
+pub(crate) mod canaries;
 pub(crate) mod command;
 pub(crate) mod dumps;
 pub(crate) mod exports;

@@ -89,8 +89,8 @@ pub(in crate::api) async fn status(
         },
         last_snapshot: LastSnapshot {
             cluster_time: snapshot.cluster_time.clone(),
-            sha256: snapshot.sha256.to_string(),
-            consistency: snapshot.consistency,
+            sha256: snapshot.sha256.map_or_else(String::new, |sha256| sha256.to_string()),
+            consistency: snapshot.consistency.as_str(),
             documents: snapshot.documents.cashu_tokens
                 + snapshot.documents.cashu_wallets.unwrap_or(0),
             bytes: snapshot.bytes,

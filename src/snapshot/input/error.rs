@@ -4,6 +4,7 @@
 //! None ever holds a document's content or a third party's error text.
 
 use crate::document::{DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN};
+use crate::publish::io_reason;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -152,11 +153,18 @@ impl fmt::Display for CompressedFault {
     }
 }
 
+fn reason(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::NotFound => "no such file or directory; check the path".to_owned(),
+        kind => io_reason(&kind.into()),
+    }
+}
+
 /// Why an input can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
     /// The system refused.
-    #[error("{}: can't be read ({kind}); check the path and its permissions", file.display())]
+    #[error("{}: can't be read: {}", file.display(), reason(*kind))]
     Unreadable {
         /// What was read.
         file: PathBuf,

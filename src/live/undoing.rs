@@ -1,0 +1,59 @@
+//! What a rollback would restore, added up from the undo images. Reads only.
+
+use super::error::RunError;
+use super::options::RunOptions;
+use super::rollback::{RollbackOf, find_run};
+use super::store::{read_recorded, read_recorded_batch};
+use crate::document::Value;
+use crate::model::hash_bytes;
+use crate::server::Server;
+use std::collections::HashSet;
+
+/// What a rollback would restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undoing {
+    /// The run.
+    pub run_id: String,
+    /// How far it is.
+    pub state: String,
+    /// Tokens that it wrote and that are not restored yet.
+    pub tokens: u64,
+    /// Their users.
+    pub users: u64,
+    /// Sum of their amounts, by which balances rise again.
+    pub amount: i128,
+}
+
+/// Looks the run up and adds its undo images up.
+///
+/// # Errors
+/// [`RunError`] when there is no such run, or its images are not there or not as they were written.
+pub async fn undoing(
+    of: RollbackOf<'_>,
+    server: &Server,
+    options: &RunOptions,
+) -> Result<Undoing, RunError> {
+    let run = find_run(of, server, options).await?;
+    let mut sums = Undoing {
+        state: run.state.as_str().to_owned(),
+        tokens: 0,
+        users: 0,
+        amount: 0,
+        run_id: run.id,
+    };
+    let mut users = HashSet::new();
+    for recorded in read_recorded(server, options, &sums.run_id).await? {
+        if !recorded.is_applied {
+            continue;
+        }
+        let (batch, from) = (recorded.batch, recorded.from);
+        let images = read_recorded_batch(server, options, &sums.run_id, batch, from).await?;
+        for change in images.written.changes() {
+            sums.tokens += 1;
+            sums.amount += i128::from(change.amount.unwrap_or(0));
+            users.extend(change.npub.and_then(Value::as_text_bytes).map(hash_bytes));
+        }
+    }
+    sums.users = users.len() as u64;
+    Ok(sums)
+}

@@ -1,0 +1,212 @@
+//! What the page shows of a plan, added up from its CSV reports in bounded memory.
+
+use super::PageError;
+use crate::analysis::ShownCell;
+use crate::model::Timestamp;
+use crate::plan::tables::Table;
+use crate::scratch::{Row, ScratchError, Sorter};
+use csv::ByteRecord;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Most rows of `balance_deltas.csv` on the page.
+pub(super) const DELTAS_SHOWN_MAX: usize = 5_000;
+/// Most users in the chart.
+const USERS_SHOWN_MAX: usize = 10;
+/// Most mints in the chart.
+const MINTS_SHOWN_MAX: usize = 10;
+const SORTER_BYTES_MAX: usize = 16 * 1024 * 1024;
+const MS_PER_DAY: i64 = 86_400_000;
+/// Days that a chart of time can show: 1970 to 2099.
+const DAYS_SHOWN_MAX: i64 = 47_482;
+
+/// Records, the sum of their amounts, and the change of the balances.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub(super) records: u64,
+    pub(super) amount: i128,
+    pub(super) delta: i128,
+}
+
+impl Sum {
+    fn add(&mut self, other: Sum) {
+        self.records += other.records;
+        self.amount += other.amount;
+        self.delta += other.delta;
+    }
+
+    fn encode(self) -> Vec<u8> {
+        let [amount, delta] = [self.amount, self.delta].map(i128::to_le_bytes);
+        [&self.records.to_le_bytes()[..], &amount, &delta].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Sum> {
+        let (records, rest) = bytes.split_first_chunk::<8>()?;
+        let (amount, rest) = rest.split_first_chunk::<16>()?;
+        Some(Sum {
+            records: u64::from_le_bytes(*records),
+            amount: i128::from_le_bytes(*amount),
+            delta: i128::from_le_bytes(*rest.first_chunk()?),
+        })
+    }
+}
+
+/// The groups with the largest sums, and all others together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Largest {
+    pub(super) groups: Vec<(ShownCell, Sum)>,
+    pub(super) others: u64,
+    pub(super) of_others: Sum,
+    pub(super) total: Sum,
+}
+
+/// The order of magnitude of an amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Size {
+    NotAnAmount,
+    Negative,
+    /// So many digits; 0 is zero.
+    Digits(u32),
+}
+
+impl Size {
+    fn of(amount: Option<i128>) -> Size {
+        match amount {
+            None => Size::NotAnAmount,
+            Some(..0) => Size::Negative,
+            Some(amount) => Size::Digits(amount.checked_ilog10().map_or(0, |log| log + 1)),
+        }
+    }
+}
+
+/// Everything that is added up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Figures {
+    /// By the day of creation, in days since 1970.
+    pub(super) days: BTreeMap<i64, Sum>,
+    /// Without a date that a chart can show.
+    pub(super) undated: Sum,
+    pub(super) sizes: BTreeMap<Size, Sum>,
+    pub(super) users: Largest,
+    pub(super) mints: Largest,
+    /// The first rows of `balance_deltas.csv`, and how many there are.
+    pub(super) deltas: Vec<[ShownCell; 9]>,
+    pub(super) deltas_total: u64,
+}
+
+impl Figures {
+    /// Reads the reports of the plan in `directory`.
+    pub(super) fn read(directory: &Path) -> Result<Figures, PageError> {
+        let mut figures = Figures::default();
+        let sorter = || Sorter::new(&std::env::temp_dir(), SORTER_BYTES_MAX);
+        let (mut users, mut mints) = (sorter(), sorter());
+        figures.read_changes(directory, &mut mints)?;
+        figures.read_deltas(directory, &mut users, &mut mints)?;
+        figures.users = largest(users, USERS_SHOWN_MAX, |sum| -sum.delta)?;
+        figures.mints = largest(mints, MINTS_SHOWN_MAX, |sum| sum.amount)?;
+        Ok(figures)
+    }
+
+    fn read_changes(&mut self, directory: &Path, mints: &mut Sorter) -> Result<(), PageError> {
+        const MINT_URL: usize = 3;
+        const AMOUNT: usize = 5;
+        const CREATED_AT: usize = 10;
+        let mut table = Table::open(directory, "changes.csv")?;
+        let mut row = ByteRecord::new();
+        while table.next_into(&mut row)? {
+            let amount = table.number(&row, AMOUNT)?;
+            let sum = Sum { records: 1, amount: amount.unwrap_or(0), delta: 0 };
+            self.sizes.entry(Size::of(amount)).or_default().add(sum);
+            let created = std::str::from_utf8(row.get(CREATED_AT).unwrap_or_default());
+            let created = created.ok().and_then(|text| text.parse::<Timestamp>().ok());
+            let day = created.map(|Timestamp(ms)| ms.div_euclid(MS_PER_DAY));
+            match day.filter(|day| (0..DAYS_SHOWN_MAX).contains(day)) {
+                Some(day) => self.days.entry(day).or_default().add(sum),
+                None => self.undated.add(sum),
+            }
+            mints.push(row.get(MINT_URL).unwrap_or_default(), &sum.encode())?;
+        }
+        Ok(())
+    }
+
+    fn read_deltas(
+        &mut self,
+        directory: &Path,
+        users: &mut Sorter,
+        mints: &mut Sorter,
+    ) -> Result<(), PageError> {
+        const TOKENS_FIXED: usize = 2;
+        const DELTA: usize = 8;
+        let mut table = Table::open(directory, "balance_deltas.csv")?;
+        let mut row = ByteRecord::new();
+        while table.next_into(&mut row)? {
+            self.deltas_total += 1;
+            if self.deltas.len() < DELTAS_SHOWN_MAX {
+                let cell = |cell| ShownCell::of(row.get(cell).unwrap_or_default());
+                self.deltas.push(std::array::from_fn(cell));
+            }
+            let fixed = table.number(&row, TOKENS_FIXED)?.unwrap_or(0);
+            let delta = table.number(&row, DELTA)?.unwrap_or(0);
+            let records = u64::try_from(fixed)
+                .map_err(|_| table.odd(&row, "a count that is below zero or beyond 2^64"))?;
+            let of_user = Sum { records, amount: 0, delta };
+            users.push(row.get(0).unwrap_or_default(), &of_user.encode())?;
+            let of_mint = Sum { delta, ..Sum::default() };
+            mints.push(row.get(1).unwrap_or_default(), &of_mint.encode())?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds up the rows of equal keys and keeps the `most` groups that `weight` says are largest, of equal
+/// ones those that sort first.
+fn largest(sorter: Sorter, most: usize, weight: fn(&Sum) -> i128) -> Result<Largest, ScratchError> {
+    let mut sorted = sorter.finish()?;
+    let mut all = Largest::default();
+    let mut row = Row::default();
+    let mut more = sorted.next_into(&mut row)?;
+    while more {
+        let key = std::mem::take(&mut row.key);
+        let mut sum = Sum::default();
+        loop {
+            sum.add(Sum::decode(&row.payload).ok_or(ScratchError::Damaged)?);
+            more = sorted.next_into(&mut row)?;
+            if !more || row.key != key {
+                break;
+            }
+        }
+        all.total.add(sum);
+        let at = all.groups.partition_point(|(_, other)| weight(other) >= weight(&sum));
+        if at < most {
+            all.groups.insert(at, (ShownCell::of(&key), sum));
+        } else {
+            all.others += 1;
+            all.of_others.add(sum);
+        }
+        if all.groups.len() > most
+            && let Some((_, least)) = all.groups.pop()
+        {
+            all.others += 1;
+            all.of_others.add(least);
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_groups_are_kept_and_the_others_added_up() {
+        let mut sorter = Sorter::new(&std::env::temp_dir(), 1 << 20);
+        for (key, amount) in [("b", 5), ("a", 5), ("c", 1), ("d", 9), ("c", 3), ("e", -2)] {
+            sorter.push(key.as_bytes(), &Sum { records: 1, amount, delta: 0 }.encode()).unwrap();
+        }
+        let all = largest(sorter, 3, |sum| sum.amount).unwrap();
+        let names: Vec<&str> = all.groups.iter().map(|(cell, _)| cell.text.as_str()).collect();
+        assert_eq!(names, ["d", "a", "b"]);
+        assert_eq!((all.others, all.of_others.amount, all.of_others.records), (2, 2, 3));
+        assert_eq!((all.total.amount, all.total.records), (21, 6));
+    }
+}
