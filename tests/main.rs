@@ -21,6 +21,7 @@ mod config;
 mod dashboard;
 mod determinism;
 mod disk_faults;
+mod docs;
 mod edit_matches_server;
 mod export;
 mod export_faults;
