@@ -120,6 +120,8 @@ fn every_offline_command_reads_as_expected() {
         "explain plan 677e1c352f8ca575b4000026 --snapshot dump",
         "explain plan 6790fa5b2f8ca575b40000fa",
         "explain plan 6790fa5b2f8ca575b40000fa --snapshot dump",
+        "audit plan",
+        "audit plan --snapshot dump",
         "apply plan --snapshot dump --out copy",
         "apply plan --snapshot dump --out copy --confirm",
         "apply plan --snapshot dump --out copy --confirm --yes",
@@ -175,6 +177,9 @@ fn mistakes_are_answered_as_expected() {
         "status --uri mongodb://user:password@127.0.0.1:1/?serverSelectionTimeoutMS=50",
         "diff dump",
         "diff dump nowhere",
+        "audit dump",
+        "serve --uri mongodb://127.0.0.1:1",
+        "monitor --once --uri mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=50",
         "completions bsh",
         "man a-file",
     ] {

@@ -164,7 +164,7 @@ fn other_databases_and_collections_are_noted_and_several_need_a_choice() {
 fn a_missing_path_and_impossible_names_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let error = open(&folder.path().join("none")).unwrap_err().to_string();
-    assert!(error.contains("none: can't be read (entity not found)"), "{error}");
+    assert!(error.contains("none: can't be read: no such file or directory"), "{error}");
     let error = open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("found nothing"), "{error}");
     for name in ["", "..", "a/b", "a\0b"] {
