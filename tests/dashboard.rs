@@ -315,8 +315,10 @@ fn a_run_is_followed_until_it_ends() {
 
 #[test]
 fn everything_is_reached_and_left_by_the_keyboard() {
-    let (_api, mut browser) = opened(&USERS, DESK);
-    browser.evaluate("document.activeElement.blur()");
+    let (api, mut browser) = opened(&USERS, DESK);
+    assert_eq!(browser.evaluate("document.activeElement.id"), "main");
+    browser.open(&api.url("/"));
+    is_live(&mut browser);
     browser.press("Tab");
     assert!(text(&mut browser, ":focus").starts_with("Skip to"));
     let mut reached = Vec::new();

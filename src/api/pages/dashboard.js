@@ -12,7 +12,7 @@ const SOURCES = {
 };
 
 /** What an event of `/admin/events` makes old. */
-const MADE_OLD = { pass: Object.keys(SOURCES), alerts: ["alerts"], runs: ["status"] };
+const MADE_OLD = { pass: Object.keys(SOURCES), alerts: ["alerts"], runs: ["status"], health: ["health", "status"] };
 
 const RETRY_SECONDS = [1, 2, 5, 10, 20, 30];
 const HIDDEN_SECONDS = 60;
@@ -166,7 +166,7 @@ function show(before) {
   if (preview && changed("preview")) drawImpact(preview);
   if (integrity && changed("integrity")) drawFindings(integrity);
   if (users && changed("users")) drawUsers(users, reloadUsers);
-  if (health && changed("health", "status")) drawSystem(health, status.database);
+  if (health && changed("health")) drawSystem(health);
   if (alerts && changed("alerts")) {
     drawAlerts(alerts);
     announceAlerts(before.alerts, alerts);

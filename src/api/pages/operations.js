@@ -75,9 +75,10 @@ function drawProgress(run) {
     make("header", {}, make("h2", { id: "run-title" }, label), make("p", {}, make("code", {}, quoted(run.runId, 14)))),
     make("progress", { max: Math.max(1, all), value: done, "aria-label": label }),
     make("div", { class: "numbers" },
-      known && number(percent(known.fraction), "done"),
+      known && make("span", {}, words(known.step)),
+      known && typeof known.fraction === "number" && number(percent(known.fraction), "done"),
       known && number(`${amount(known.done)} of ${amount(known.changes)}`, "documents"),
-      known && typeof known.documentsPerSecond === "number" && number(amount(Math.round(known.documentsPerSecond)), "a second"),
+      known && typeof known.documentsPerSecond === "number" && number(amount(known.documentsPerSecond), "a second"),
       known && typeof known.etaSeconds === "number" && number(span(known.etaSeconds), "left"),
       !known && make("span", {}, "It has not said yet how far it is."))));
 }
@@ -94,11 +95,11 @@ function drawRepair({ status, preview, health }, validation, validate) {
       preview && ["Estimated time", [plain(preview.stats.estimatedExecutionTime ?? "not measured"), preview.stats.estimateBasis && make("small", {}, plain(preview.stats.estimateBasis))]],
       readiness && ["Ready to apply", [badge(readiness.ready ? "Ready" : "Not ready", readiness.ready ? "good" : "warn"), readiness.reasons.map((reason) => make("small", {}, plain(reason)))]],
       ["Last snapshot", lastSnapshot
-        ? [lastSnapshot.documents !== null && lastSnapshot.documents !== undefined ? `${documentsOf(lastSnapshot)}, ${bytes(lastSnapshot.bytes)}` : bytes(lastSnapshot.bytes),
+        ? [`${many(lastSnapshot.documents, "document")}, ${bytes(lastSnapshot.bytes)}`,
           make("small", { class: "mono", title: plain(lastSnapshot.sha256) }, shortened(lastSnapshot.sha256, 8)),
           make("small", {}, `consistency: ${plain(lastSnapshot.consistency)}`)]
         : "None"],
-      migrationAlone(health),
+      movementSince(health),
     ]),
     make("p", {}, make("button", { type: "button", "data-key": "validate", disabled: busy, on: { click: validate } }, busy ? "Checking…" : "Check every prerequisite now")),
     validation && validationResult(validation));
@@ -112,13 +113,7 @@ function drawAdvice({ recommendations }) {
       one.action && make("p", {}, make("strong", {}, "Do: "), plain(one.action))))));
 }
 
-/** A snapshot's documents: a number, or a number for each collection. */
-function documentsOf({ documents }) {
-  const counts = typeof documents === "object" ? Object.values(documents) : [documents];
-  return many(counts.reduce((sum, count) => sum + (integer(count) ?? 0n), 0n), "document");
-}
-
-function migrationAlone(health) {
+function movementSince(health) {
   if (!health?.movement) return null;
   const { available, reason, since, inserted, updated, deleted, newProblematic } = health.movement;
   if (!available) return ["Between passes", make("span", { class: "quiet" }, plain(reason ?? "not watched"))];
@@ -147,32 +142,20 @@ function validationResult({ state, data, message }) {
 
 const HEALTH_MOODS = { healthy: "good", degraded: "warn", unhealthy: "bad" };
 
-function drawSystem(health, database) {
-  const { connection, collections, indexes, missingIndexes, replication, recentErrors, notes } = health.system;
-  const pass = health.pass ?? {};
+function drawSystem(health) {
+  const { system, faults, recentErrors } = health;
   fill(byId("system-note"), badge(words(health.status), HEALTH_MOODS[health.status] ?? "calm"));
-  const facts = pairs([
-    ["Connection", connection.ok ? `answers in ${pingWords(connection.pingMs)}` : make("span", { class: "loss" }, "no answer")],
-    ["Server", `MongoDB ${plain(connection.serverVersion ?? "of unknown version")}`],
-    ["Replica set", [plain(connection.replicaSet ?? "none"), connection.primary && make("small", {}, plain(connection.primary))]],
-    ["Replication lag", replicationWords(replication)],
-    database && ["Data", [bytes(database.dataBytes), make("small", {}, `${bytes(database.storageBytes)} on disk, ${bytes(database.indexBytes)} of indexes`)]],
-  ]);
-  const passes = pairs([
-    ["Passes", amount(pass.number)],
-    ["The latest took", [span(pass.seconds), make("small", {}, `${bytes(pass.bytes)}, ${amount(Math.round(pass.documentsPerSecond ?? 0))} documents a second`)]],
-    ["Begun", moment(pass.beganAt)],
-    ["Next", moment(pass.nextAt)],
-    ["Failures in a row", near(pass.failuresInARow) > 0 ? make("span", { class: "loss" }, amount(pass.failuresInARow)) : "0"],
-  ]);
   fill(byId("system-body"),
-    make("div", { class: "grid even" }, make("div", {}, make("h3", {}, "Database"), facts), make("div", {}, make("h3", {}, "Monitoring"), passes)),
-    missingIndexes.length > 0 && make("div", { class: "stack" },
-      make("h3", {}, badge(many(missingIndexes.length, "missing index", "missing indexes"), "warn")),
-      make("ul", { class: "alerts" }, missingIndexes.map((index) => make("li", {}, make("code", { class: "break" }, `${plain(index.collection)} ${keysOf(index.keys)}`))))),
-    recentErrors.length > 0 && make("details", { "data-key": "errors", open: true },
+    faults.length > 0 && make("ul", { class: "alerts" }, faults.map((fault) => make("li", {}, make("p", {}, plain(fault))))),
+    make("div", { class: "grid even" },
+      make("div", {}, make("h3", {}, "Database"), system ? databaseFacts(system) : make("p", { class: "nothing" }, "It was never reached.")),
+      make("div", {}, make("h3", {}, "Monitoring"), passFacts(health.pass))),
+    system?.missingIndexes.length > 0 && make("div", {},
+      make("h3", {}, badge(many(system.missingIndexes.length, "missing index", "missing indexes"), "warn")),
+      make("ul", { class: "alerts" }, system.missingIndexes.map((index) => make("li", {}, make("code", { class: "break" }, `${plain(index.collection)}: ${keysOf(index)}`))))),
+    recentErrors.length > 0 && make("details", { "data-key": "errors" },
       make("summary", {}, `Recent errors (${amount(recentErrors.length)})`),
-      table({
+      tall("Recent errors", table({
         caption: "Recent errors",
         columns: [
           { label: "At", cell: (one) => moment(one.at) },
@@ -180,48 +163,69 @@ function drawSystem(health, database) {
           { label: "Message", is: "long", cell: (one) => plain(one.message) },
         ],
         rows: recentErrors,
-      })),
-    make("details", { "data-key": "collections" },
-      make("summary", {}, "Collections and indexes"),
-      table({
-        caption: "Collections",
-        isCaptionSeen: true,
-        columns: [
-          { label: "Collection", cell: (one) => make("code", {}, quoted(one.name)) },
-          { label: "Documents", is: "number", cell: (one) => amount(one.documents) },
-          { label: "Data", is: "number", cell: (one) => bytes(one.dataBytes) },
-          { label: "On disk", is: "number", cell: (one) => bytes(one.storageBytes) },
-          { label: "Indexes", is: "number", cell: (one) => bytes(one.indexBytes) },
-        ],
-        rows: collections,
-      }),
-      indexes.length > 0 && table({
-        caption: "Indexes, and how often each was used",
-        isCaptionSeen: true,
-        columns: [
-          { label: "Index", cell: (one) => make("code", {}, quoted(one.name)) },
-          { label: "Collection", cell: (one) => quoted(one.collection) },
-          { label: "Keys", cell: (one) => make("code", {}, keysOf(one.keys)) },
-          { label: "Used", is: "number", cell: (one) => amount(one.operations) },
-          { label: "Since", cell: (one) => moment(one.sinceAt) },
-        ],
-        rows: indexes,
-      })),
-    (notes ?? []).length > 0 && make("details", { "data-key": "notes" },
+      }))),
+    system && storageDetails(system),
+    system?.notes.length > 0 && make("details", { "data-key": "notes" },
       make("summary", {}, "What could not be asked"),
-      make("ul", { class: "alerts" }, notes.map((note) => make("li", {}, make("p", {}, plain(note)))))));
+      make("ul", { class: "alerts" }, system.notes.map((note) => make("li", {}, make("p", {}, plain(note)))))));
 }
 
-function pingWords(ms) {
-  return typeof ms === "number" && ms < 1000 ? `${tenth.format(ms)} ms` : span(ms / 1000);
+function databaseFacts({ connection, database, replication }) {
+  return pairs([
+    ["Connection", connection.ok ? `answers in ${amount(connection.pingMs)} ms` : make("span", { class: "loss" }, "no answer")],
+    ["Server", [`MongoDB ${plain(connection.serverVersion)}`, make("small", {}, plain(connection.hosts))]],
+    ["Replica set", plain(connection.replicaSet ?? "none")],
+    ["Replication lag", replicationWords(replication)],
+    ["Data", [bytes(database.dataBytes), make("small", {}, `${bytes(database.storageBytes)} on disk, ${bytes(database.indexBytes)} of indexes`)]],
+  ]);
 }
 
-function keysOf(keys) {
-  return plain(typeof keys === "string" ? keys : JSON.stringify(keys));
+function passFacts(pass) {
+  return pairs([
+    ["Passes", amount(pass.number)],
+    ["The latest took", [span(pass.seconds), pass.bytes !== null && make("small", {}, `${bytes(pass.bytes)}, ${amount(pass.documentsPerSecond)} documents a second`)]],
+    ["Begun", moment(pass.beganAt)],
+    ["Next", moment(pass.nextAt)],
+    ["Failures in a row", near(pass.failuresInARow) > 0 ? make("span", { class: "loss" }, amount(pass.failuresInARow)) : "0"],
+  ]);
+}
+
+function storageDetails({ collections, indexes }) {
+  return make("details", { "data-key": "collections" },
+    make("summary", {}, "Collections and indexes"),
+    table({
+      caption: "Collections",
+      isCaptionSeen: true,
+      columns: [
+        { label: "Collection", cell: (one) => make("code", {}, quoted(one.name)) },
+        { label: "Documents", is: "number", cell: (one) => amount(one.documents) },
+        { label: "Data", is: "number", cell: (one) => bytes(one.dataBytes) },
+        { label: "On disk", is: "number", cell: (one) => bytes(one.storageBytes) },
+        { label: "Indexes", is: "number", cell: (one) => bytes(one.indexBytes) },
+      ],
+      rows: collections,
+    }),
+    indexes.length > 0 && table({
+      caption: "Indexes, and how often each was used",
+      isCaptionSeen: true,
+      columns: [
+        { label: "Index", cell: (one) => make("code", {}, quoted(one.name)) },
+        { label: "Collection", cell: (one) => quoted(one.collection) },
+        { label: "Keys", cell: (one) => keysOf(one) },
+        { label: "Used", is: "number", cell: (one) => amount(one.operations) },
+        { label: "Since", cell: (one) => moment(one.since) },
+      ],
+      rows: indexes,
+    }));
+}
+
+function keysOf({ keys }) {
+  return keys.map(plain).join(", ");
 }
 
 function replicationWords(replication) {
   if (!replication) return "not known";
-  const members = replication.members.map((member) => `${plain(member.state).toLowerCase()}${near(member.lagSeconds) > 0 ? ` ${span(member.lagSeconds)} behind` : ""}`);
-  return [span(replication.lagSecondsMax), make("small", {}, members.join(", "))];
+  const members = replication.members.map(({ host, state, isHealthy, lagSeconds }) => make("small", {},
+    `${plain(host)}: ${isHealthy ? plain(state).toLowerCase() : "down"}${near(lagSeconds) > 0 ? `, ${span(lagSeconds)} behind` : ""}`));
+  return [span(replication.lagSecondsMax), members];
 }

@@ -80,6 +80,7 @@ function askForToken(accept, fault = "") {
     field.value = "";
     entry.hidden = true;
     accept();
+    byId("main").focus({ preventScroll: true });
   };
 }
 

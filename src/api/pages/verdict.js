@@ -48,7 +48,7 @@ function* standingOut({ status, preview, integrity, health, alerts }) {
   if (others.length > 0) yield `Also of high severity: ${others.join(", ")}.`;
   const open = (alerts?.alerts ?? []).filter((alert) => alert.state === "open" && alert.priority !== "low");
   if (open.length > 0) yield `${many(open.length, "alert")} of high or medium priority ${open.length === 1 ? "is" : "are"} open.`;
-  const missing = health?.system?.missingIndexes?.length ?? 0;
+  const missing = health?.system?.missingIndexes.length ?? 0;
   if (missing > 0) yield `${many(missing, "index is", "indexes are")} missing.`;
   const reasons = status.readiness?.ready === false ? status.readiness.reasons : [];
   if (reasons.length > 0 && near(status.migration.problematicTokens) > 0) {
