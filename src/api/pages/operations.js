@@ -150,9 +150,6 @@ function drawSystem(health) {
     make("div", { class: "grid even" },
       make("div", {}, make("h3", {}, "Database"), system ? databaseFacts(system) : make("p", { class: "nothing" }, "It was never reached.")),
       make("div", {}, make("h3", {}, "Monitoring"), passFacts(health.pass))),
-    system?.missingIndexes.length > 0 && make("div", {},
-      make("h3", {}, badge(many(system.missingIndexes.length, "missing index", "missing indexes"), "warn")),
-      make("ul", { class: "alerts" }, system.missingIndexes.map((index) => make("li", {}, make("code", { class: "break" }, `${plain(index.collection)}: ${keysOf(index)}`))))),
     recentErrors.length > 0 && make("details", { "data-key": "errors" },
       make("summary", {}, `Recent errors (${amount(recentErrors.length)})`),
       tall("Recent errors", table({
