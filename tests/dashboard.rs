@@ -214,7 +214,7 @@ fn before_the_first_pass_the_page_says_so_and_then_fills_itself() {
     let mut browser = Browser::start();
     enter(&mut browser, &api.url("/"));
     browser.until("document.title.startsWith('First pass')");
-    assert!(text(&mut browser, "#verdict").contains("the first pass began at 12:00"));
+    assert!(text(&mut browser, "#verdict").contains("The first pass began at 12:00"));
     assert_eq!(browser.evaluate("document.getElementById('content').hidden"), true);
     for (path, data) in answers::damaged(&USERS) {
         api.tells(path, &data);
@@ -270,7 +270,7 @@ fn too_many_questions_are_answered_with_patience() {
         api.refuses(path, 429, "too_many_requests", "over 600 requests a minute; wait");
     }
     api.emit("/admin/events", "pass", &json!({"at": "2026-01-31T12:01:00.000Z"}));
-    browser.until("document.getElementById('notices').textContent.includes('over 600 requests')");
+    browser.until("document.getElementById('notices').textContent.includes('Over 600 requests')");
     for (path, data) in answers::damaged(&USERS) {
         api.tells(path, &data);
     }
@@ -285,7 +285,7 @@ fn one_answer_that_fails_leaves_the_others() {
     let mut browser = Browser::start();
     enter(&mut browser, &api.url("/"));
     is_live(&mut browser);
-    assert!(text(&mut browser, "#trend").contains("the trend is lost"));
+    assert!(text(&mut browser, "#trend").contains("The trend is lost"));
     assert!(text(&mut browser, "#figures").contains("150"));
 }
 

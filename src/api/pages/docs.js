@@ -135,7 +135,7 @@ async function load() {
       return;
     }
     fill(byId("operations"), make("h1", {}, "The API's description could not be loaded"),
-      make("p", { class: "lead" }, problem instanceof Problem ? plain(problem.message) : "The connection to the server is lost."),
+      make("p", { class: "lead" }, problem instanceof Problem ? sentence(problem.message) : "The connection to the server is lost."),
       make("p", {}, make("button", { type: "button", on: { click: load } }, "Try again")));
     byId("page").hidden = false;
   }

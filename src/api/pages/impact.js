@@ -9,7 +9,7 @@ function drawTrend({ points }) {
   }
   const counts = points.map((point) => near(point.problematicTokens));
   const [first, last] = [counts[0], counts.at(-1)];
-  const movement = last === first ? `${amount(last)} throughout` : `${amount(first)} at first, ${amount(last)} now`;
+  const movement = counts.length === 1 ? `${amount(last)} in the only pass so far` : last === first ? `${amount(last)} throughout` : `${amount(first)} at first, ${amount(last)} now`;
   const isSteady = Math.min(...counts) === Math.max(...counts);
   const summary = isSteady ? movement : `${movement}; between ${amount(Math.min(...counts))} and ${amount(Math.max(...counts))}`;
   byId("trend-note").textContent = `${many(points.length, "pass", "passes")} since ${dateAndTime(points[0].at)}`;

@@ -19,8 +19,8 @@ function alertItem(alert) {
   const times = near(alert.times) > 1 ? `, seen ${amount(alert.times)} times` : "";
   return make("li", {},
     make("div", { class: "head" }, severityBadge(alert.priority), make("h3", {}, plain(alert.title))),
-    make("p", {}, plain(alert.detail)),
-    isOpen && alert.action && make("p", {}, make("strong", {}, "Do: "), plain(alert.action)),
+    make("p", {}, sentence(alert.detail)),
+    isOpen && alert.action && make("p", {}, make("strong", {}, "Do: "), sentence(alert.action)),
     make("p", { class: "quiet" },
       isOpen ? ["since ", moment(alert.openedAt), times] : [moment(alert.openedAt), " to ", moment(alert.resolvedAt), times]));
 }
@@ -46,7 +46,7 @@ function drawRuns({ runs }) {
     : make("ul", { class: "alerts" }, runs.map((run) => make("li", {},
       make("div", { class: "head" }, runBadge(run), make("code", {}, quoted(run.runId, 14))),
       make("p", {}, outcome(run)),
-      run.error && make("p", { class: "fault" }, plain(run.error)),
+      run.error && make("p", { class: "fault" }, sentence(run.error)),
       make("p", { class: "quiet" }, "begun ", moment(run.startedAt), ", last heard of ", moment(run.updatedAt))))));
 }
 
@@ -93,7 +93,7 @@ function drawRepair({ status, preview, health }, validation, validate) {
       ["Needed", migration.migrationNeeded ? "Yes" : "No"],
       preview && ["Tokens to change", [amount(preview.stats.tokensToMigrate), near(preview.stats.notChanged) > 0 && make("small", {}, `${amount(preview.stats.notChanged)} more can't be changed`)]],
       preview && ["Estimated time", [plain(preview.stats.estimatedExecutionTime ?? "not measured"), preview.stats.estimateBasis && make("small", {}, plain(preview.stats.estimateBasis))]],
-      readiness && ["Ready to apply", [badge(readiness.ready ? "Ready" : "Not ready", readiness.ready ? "good" : "warn"), readiness.reasons.map((reason) => make("small", {}, plain(reason)))]],
+      readiness && ["Ready to apply", [badge(readiness.ready ? "Ready" : "Not ready", readiness.ready ? "good" : "warn"), readiness.reasons.map((reason) => make("small", {}, sentence(reason)))]],
       ["Last snapshot", lastSnapshot
         ? [`${many(lastSnapshot.documents, "document")}, ${bytes(lastSnapshot.bytes)}`,
           make("small", { class: "mono", title: plain(lastSnapshot.sha256) }, shortened(lastSnapshot.sha256, 8)),
@@ -110,7 +110,7 @@ function drawAdvice({ recommendations }) {
     ? make("p", { class: "nothing" }, "Nothing to recommend.")
     : make("ul", { class: "alerts" }, recommendations.map((one) => make("li", {},
       make("div", { class: "head" }, severityBadge(one.priority), make("h3", {}, plain(one.message))),
-      one.action && make("p", {}, make("strong", {}, "Do: "), plain(one.action))))));
+      one.action && make("p", {}, make("strong", {}, "Do: "), sentence(one.action))))));
 }
 
 function movementSince(health) {
@@ -125,18 +125,18 @@ function movementSince(health) {
 
 function validationResult({ state, data, message }) {
   if (state === "asked") return make("p", { class: "quiet", role: "status" }, "Measuring; this can take some seconds.");
-  if (state === "failed") return make("p", { class: "fault", role: "alert" }, plain(message));
+  if (state === "failed") return make("p", { class: "fault", role: "alert" }, sentence(message));
   const verdict = data.isValid ? badge("Every prerequisite is met", "good") : badge("Not ready", "bad");
   return make("div", { role: "status" },
     make("p", {}, verdict, " ", make("span", { class: "quiet small" }, "at ", moment(data.timestamp, timeOfDay))),
     make("ul", { class: "alerts" },
       data.checks.map((check) => make("li", {},
         make("div", { class: "head" }, badge(words(check.result), MOODS[check.result] ?? "calm"), make("h3", {}, words(check.name))),
-        make("p", {}, plain(check.detail)),
-        check.action && check.result !== "pass" && make("p", {}, make("strong", {}, "Do: "), plain(check.action)))),
+        make("p", {}, sentence(check.detail)),
+        check.action && check.result !== "pass" && make("p", {}, make("strong", {}, "Do: "), sentence(check.action)))),
       data.riskFactors.map((risk) => make("li", {},
         make("div", { class: "head" }, severityBadge(risk.level), make("h3", {}, `Risk: ${plain(risk.factor)}`)),
-        make("p", {}, plain(risk.mitigation))))),
+        make("p", {}, sentence(risk.mitigation))))),
     make("p", { class: "quiet small" }, `Estimated time: ${plain(data.estimatedExecutionTime ?? "not measured")}`, data.estimateBasis && ` (${plain(data.estimateBasis)})`));
 }
 
@@ -146,7 +146,7 @@ function drawSystem(health) {
   const { system, faults, recentErrors } = health;
   fill(byId("system-note"), badge(words(health.status), HEALTH_MOODS[health.status] ?? "calm"));
   fill(byId("system-body"),
-    faults.length > 0 && make("ul", { class: "alerts" }, faults.map((fault) => make("li", {}, make("p", {}, plain(fault))))),
+    faults.length > 0 && make("ul", { class: "alerts" }, faults.map((fault) => make("li", {}, make("p", {}, sentence(fault))))),
     make("div", { class: "grid even" },
       make("div", {}, make("h3", {}, "Database"), system ? databaseFacts(system) : make("p", { class: "nothing" }, "It was never reached.")),
       make("div", {}, make("h3", {}, "Monitoring"), passFacts(health.pass))),
@@ -157,14 +157,14 @@ function drawSystem(health) {
         columns: [
           { label: "At", cell: (one) => moment(one.at) },
           { label: "What", cell: (one) => plain(one.what) },
-          { label: "Message", is: "long", cell: (one) => plain(one.message) },
+          { label: "Message", is: "long", cell: (one) => sentence(one.message) },
         ],
         rows: recentErrors,
       }))),
     system && storageDetails(system),
     system?.notes.length > 0 && make("details", { "data-key": "notes" },
       make("summary", {}, "What could not be asked"),
-      make("ul", { class: "alerts" }, system.notes.map((note) => make("li", {}, make("p", {}, plain(note)))))));
+      make("ul", { class: "alerts" }, system.notes.map((note) => make("li", {}, make("p", {}, sentence(note)))))));
 }
 
 function databaseFacts({ connection, database, replication }) {

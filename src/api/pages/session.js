@@ -85,6 +85,6 @@ function askForToken(accept, fault = "") {
 }
 
 function showFault(text) {
-  byId("token-fault").textContent = text;
+  byId("token-fault").textContent = sentence(text);
   byId("token").setAttribute("aria-invalid", text ? "true" : "false");
 }

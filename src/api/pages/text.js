@@ -102,6 +102,13 @@ function plain(text) {
   );
 }
 
+/** A message as a sentence: they begin small and end without a full stop, being parts of longer ones elsewhere. */
+function sentence(message) {
+  const text = plain(message).trim();
+  if (text === "") return "";
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?:]$/.test(text) ? "" : "."}`;
+}
+
 /** The two ends of a long name. */
 function shortened(text, ends = 10) {
   const marks = Array.from(plain(text));

@@ -52,7 +52,7 @@ function* standingOut({ status, preview, integrity, health, alerts }) {
   if (missing > 0) yield `${many(missing, "index is", "indexes are")} missing.`;
   const reasons = status.readiness?.ready === false ? status.readiness.reasons : [];
   if (reasons.length > 0 && near(status.migration.problematicTokens) > 0) {
-    yield `Not ready to apply: ${reasons.map(plain).join("; ")}`;
+    yield `Not ready to apply: ${reasons.map(plain).join("; ")}.`;
   }
 }
 
@@ -109,7 +109,7 @@ function drawWaiting(message) {
   fill(card, make("div", {},
     badge("First pass", "calm"),
     make("h1", { id: "verdict-title" }, NOT_READY),
-    make("ul", {}, make("li", {}, plain(message)), make("li", {}, "This page fills itself as soon as the pass has ended."))));
+    make("ul", {}, make("li", {}, sentence(message)), make("li", {}, "This page fills itself as soon as the pass has ended."))));
   document.title = "First pass · remelt";
   announce(NOT_READY);
 }
