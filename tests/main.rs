@@ -15,6 +15,7 @@ mod api_streams;
 mod bad_inputs;
 mod cli;
 mod dashboard;
+mod dashboard_live;
 mod determinism;
 mod edit_matches_server;
 mod export;
