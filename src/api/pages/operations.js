@@ -1,13 +1,13 @@
 // Alerts, runs, the repair's readiness and the system under it.
 
 function drawAlerts({ alerts }) {
-  const open = alerts.filter((alert) => alert.state === "open");
+  const open = alerts.filter((alert) => alert.state === "open").sort((a, b) => SEVERITIES.indexOf(a.priority) - SEVERITIES.indexOf(b.priority));
   const past = alerts.filter((alert) => alert.state !== "open");
   byId("alerts-note").textContent = open.length === 0 ? "" : `${amount(open.length)} open`;
   fill(byId("alerts-body"),
     open.length === 0
       ? make("p", { class: "nothing" }, "No alert is open.")
-      : make("ul", { class: "alerts" }, open.map(alertItem)),
+      : make("div", { class: "roomy", tabindex: "0", role: "region", "aria-label": "Open alerts" }, make("ul", { class: "alerts" }, open.map(alertItem))),
     past.length > 0 && make("details", { "data-key": "history" },
       make("summary", {}, `History (${amount(past.length)})`),
       make("ul", { class: "alerts" }, past.slice(0, 100).map(alertItem)),

@@ -14,21 +14,20 @@ function judgeAsTold({ status, preview, integrity, health, alerts }) {
   const active = runs.find((run) => run.isActive);
   const lines = [...standingOut({ status, preview, integrity, health, alerts })];
   const unspent = `${many(migration.problematicTokens, "melted token is", "melted tokens are")} still unspent`;
-  const harm = preview
-    ? `; ${amount(preview.stats.totalAmountAffected)} overcounted for ${many(preview.stats.affectedUsers, "user")}`
-    : "";
+  const harm = overcounted(integrity);
+  const harmed = harm ? `; ${amount(harm.amount)} overcounted for ${many(harm.affectedUsers, "user")}` : "";
   if (active) {
     const title = active.state === "rolling_back" ? "A repair is being rolled back." : "A repair is being applied.";
-    return { mood: "busy", word: "Run under way", title, lines: [`At the latest pass ${unspent}${harm}.`, ...lines] };
+    return { mood: "busy", word: "Run under way", title, lines: [`At the latest pass ${unspent}${harmed}.`, ...lines] };
   }
   const stopped = runs.find((run) => [...UNFINISHED, "rolling_back"].includes(run.state));
   if (stopped) {
     const what = stopped.state === "rolling_back" ? "A rollback is not finished" : "A repair is not finished";
-    return { mood: "bad", word: "Unfinished run", title: `${what}: ${unspent}${harm}.`, lines };
+    return { mood: "bad", word: "Unfinished run", title: `${what}: ${unspent}${harmed}.`, lines };
   }
   if (problematic > 0) {
     if (migration.isCompleted) lines.unshift("The repair was completed before: something still writes melted tokens as unspent.");
-    return { mood: "bad", word: "Repair needed", title: `${unspent}${harm}.`, lines };
+    return { mood: "bad", word: "Repair needed", title: `${unspent}${harmed}.`, lines };
   }
   if (near(status.health.totalTokens) === 0) {
     return { mood: "good", word: "Nothing to repair", title: "The ledger is empty: there is nothing to repair.", lines };
@@ -38,6 +37,11 @@ function judgeAsTold({ status, preview, integrity, health, alerts }) {
     : `No melted token is unspent: ${near(migration.totalMeltedTokens) === 1 ? "the one there is" : `all ${amount(migration.totalMeltedTokens)} of them`} no longer count.`;
   if (seriousFindings(integrity).length > 0) return { mood: "warn", word: "Findings left", title, lines };
   return { mood: "good", word: migration.isCompleted ? "Repaired" : "Nothing to repair", title, lines };
+}
+
+/** What all unspent melts add up to, those that the rule can't change included. */
+function overcounted(integrity) {
+  return integrity?.issues.inconsistent_status ?? null;
 }
 
 /** What else stands out, most urgent first. */
@@ -121,8 +125,9 @@ function drawNoAnswer(title, line) {
   fill(card, make("div", {}, badge("No answer", "bad"), make("h1", { id: "verdict-title" }, title), make("ul", {}, make("li", {}, line))));
 }
 
-function drawFigures({ status, preview, integrity }) {
+function drawFigures({ status, integrity }) {
   const { migration, health } = status;
+  const harm = overcounted(integrity);
   const problematic = near(migration.problematicTokens);
   const sense = problematic > 0 ? "bad" : "good";
   const figure = (name, value, note, mood = "") =>
@@ -130,7 +135,7 @@ function drawFigures({ status, preview, integrity }) {
   const summary = integrity?.summary;
   fill(byId("figures"),
     figure("Problematic tokens", amount(migration.problematicTokens), `of ${amount(migration.totalMeltedTokens)} melted`, sense),
-    figure("Overcounted", amount(preview?.stats.totalAmountAffected), preview ? `for ${many(preview.stats.affectedUsers, "user")}` : "", preview && near(preview.stats.totalAmountAffected) > 0 ? "bad" : ""),
+    figure("Overcounted", amount(harm?.amount), harm ? `for ${many(harm.affectedUsers, "user")}` : "", near(harm?.amount) > 0 ? "bad" : ""),
     figure("Health score", percent(health.healthScore), "melted tokens in order", sense),
     figure("Findings", amount(summary?.totalIssues), summary ? `${amount(summary.high)} high · ${amount(summary.medium)} medium` : "", problematic > 0 || seriousFindings(integrity).length > 0 ? "bad" : near(summary?.medium) > 0 ? "warn" : summary ? "good" : ""),
     figure("Tokens", amount(health.totalTokens), `${amount(migration.spentMeltedTokens)} melted and spent`),
