@@ -243,6 +243,26 @@ fn an_event_brings_new_figures_and_old_ones_are_marked() {
 }
 
 #[test]
+fn what_no_plan_would_change_is_said_to_need_a_person() {
+    let api = server(&USERS);
+    api.tells("/admin/migration/status", &answers::status(3, "nctool"));
+    api.tells("/admin/migration/preview", &answers::nothing_to_change());
+    let mut browser = Browser::start();
+    enter(&mut browser, &api.url("/"));
+    is_live(&mut browser);
+    let title = text(&mut browser, "#verdict-title");
+    assert!(
+        title.starts_with("3 melted tokens are still unspent, and the rule can't change them;"),
+        "{title}"
+    );
+    assert!(!text(&mut browser, "#verdict").contains("remelt apply"), "there is nothing to apply");
+    assert_eq!(
+        browser.evaluate("document.querySelector('.next a').hash"),
+        "#/findings/inconsistent_status"
+    );
+}
+
+#[test]
 fn a_connection_that_goes_away_is_said_and_comes_back() {
     let (api, mut browser) = opened(&USERS, DESK);
     api.goes_away(true);

@@ -117,6 +117,14 @@ fn preview(top: &[Value]) -> Value {
     }))
 }
 
+/// A preview of a plan without changes, though three tokens would want some.
+pub(crate) fn nothing_to_change() -> Value {
+    let mut preview = preview(&[]);
+    preview["stats"]["tokensToMigrate"] = json!(0);
+    preview["days"] = json!([]);
+    preview
+}
+
 fn integrity(problematic: u64) -> Value {
     of_pass(json!({
         "totalTokens": 10_000, "healthScore": 0.7,

@@ -71,8 +71,8 @@ function drawImpact({ days, topUsers, amounts, stats }) {
   const dayBody = byId("days-body");
   const topBody = byId("top-body");
   if (near(stats.tokensToMigrate) === 0) {
-    fill(dayBody, make("p", { class: "nothing" }, "No token has to change."));
-    fill(topBody, make("p", { class: "nothing" }, "No user's balance is too high because of melted tokens."));
+    fill(dayBody, make("p", { class: "nothing" }, "No token would change."));
+    fill(topBody, make("p", { class: "nothing" }, "No balance would change."));
     return;
   }
   const columns = gathered(days);
