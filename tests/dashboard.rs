@@ -1,5 +1,6 @@
 //! The dashboard and the API's page in a real browser: what they show, to whom, and what they do when something is
-//! wrong. The answers come from a scripted server; `serve`'s own tests prove that the real one gives such answers.
+//! wrong. The answers come from a scripted server, which says what no real one can be brought to say at will;
+//! `dashboard_live` has the real one.
 
 use crate::support::answers::{self, HOSTILE, LARGE_READ};
 use crate::support::browser::{Browser, View};
@@ -14,8 +15,8 @@ const USERS: [&str; 2] = [
     "npub1zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz2",
 ];
 
-const PHONE: View = View { width: 360, height: 760, is_dark: true };
-const DESK: View = View { width: 1280, height: 900, is_dark: false };
+pub(crate) const PHONE: View = View { width: 360, height: 760, is_dark: true };
+pub(crate) const DESK: View = View { width: 1280, height: 900, is_dark: false };
 
 /// A server that tells of a damaged ledger.
 fn server(names: &[&str]) -> ScriptedApi {
@@ -36,7 +37,7 @@ fn enter(browser: &mut Browser, url: &str) {
     browser.press("Enter");
 }
 
-fn is_live(browser: &mut Browser) {
+pub(crate) fn is_live(browser: &mut Browser) {
     browser.until("document.getElementById('link-state').dataset.state === 'live'");
 }
 
@@ -51,13 +52,13 @@ fn opened(names: &[&str], view: View) -> (ScriptedApi, Browser) {
     (api, browser)
 }
 
-fn text(browser: &mut Browser, selector: &str) -> String {
+pub(crate) fn text(browser: &mut Browser, selector: &str) -> String {
     let seen = browser.evaluate(&format!("document.querySelector('{selector}')?.innerText ?? ''"));
     seen.as_str().unwrap().to_owned()
 }
 
 /// Whether anything is wider than the window.
-fn scrolls_sideways(browser: &mut Browser) -> bool {
+pub(crate) fn scrolls_sideways(browser: &mut Browser) -> bool {
     browser
         .evaluate(
             "document.documentElement.scrollWidth > document.documentElement.clientWidth || \
@@ -211,7 +212,7 @@ fn before_the_first_pass_the_page_says_so_and_then_fills_itself() {
     let mut browser = Browser::start();
     enter(&mut browser, &api.url("/"));
     browser.until("document.title.startsWith('First pass')");
-    assert!(text(&mut browser, "#verdict").contains("the first pass began at 12:00"));
+    assert!(text(&mut browser, "#verdict").contains("The first pass began at 12:00"));
     assert_eq!(browser.evaluate("document.getElementById('content').hidden"), true);
     for (path, data) in answers::damaged(&USERS) {
         api.tells(path, &data);
@@ -242,6 +243,26 @@ fn an_event_brings_new_figures_and_old_ones_are_marked() {
 }
 
 #[test]
+fn what_no_plan_would_change_is_said_to_need_a_person() {
+    let api = server(&USERS);
+    api.tells("/admin/migration/status", &answers::status(3, "nctool"));
+    api.tells("/admin/migration/preview", &answers::nothing_to_change());
+    let mut browser = Browser::start();
+    enter(&mut browser, &api.url("/"));
+    is_live(&mut browser);
+    let title = text(&mut browser, "#verdict-title");
+    assert!(
+        title.starts_with("3 melted tokens are still unspent, and the rule can't change them;"),
+        "{title}"
+    );
+    assert!(!text(&mut browser, "#verdict").contains("remelt apply"), "there is nothing to apply");
+    assert_eq!(
+        browser.evaluate("document.querySelector('.next a').hash"),
+        "#/findings/inconsistent_status"
+    );
+}
+
+#[test]
 fn a_connection_that_goes_away_is_said_and_comes_back() {
     let (api, mut browser) = opened(&USERS, DESK);
     api.goes_away(true);
@@ -267,7 +288,7 @@ fn too_many_questions_are_answered_with_patience() {
         api.refuses(path, 429, "too_many_requests", "over 600 requests a minute; wait");
     }
     api.emit("/admin/events", "pass", &json!({"at": "2026-01-31T12:01:00.000Z"}));
-    browser.until("document.getElementById('notices').textContent.includes('over 600 requests')");
+    browser.until("document.getElementById('notices').textContent.includes('Over 600 requests')");
     for (path, data) in answers::damaged(&USERS) {
         api.tells(path, &data);
     }
@@ -282,7 +303,7 @@ fn one_answer_that_fails_leaves_the_others() {
     let mut browser = Browser::start();
     enter(&mut browser, &api.url("/"));
     is_live(&mut browser);
-    assert!(text(&mut browser, "#trend").contains("the trend is lost"));
+    assert!(text(&mut browser, "#trend").contains("The trend is lost"));
     assert!(text(&mut browser, "#figures").contains("150"));
 }
 
@@ -315,8 +336,10 @@ fn a_run_is_followed_until_it_ends() {
 
 #[test]
 fn everything_is_reached_and_left_by_the_keyboard() {
-    let (_api, mut browser) = opened(&USERS, DESK);
-    browser.evaluate("document.activeElement.blur()");
+    let (api, mut browser) = opened(&USERS, DESK);
+    assert_eq!(browser.evaluate("document.activeElement.id"), "main");
+    browser.open(&api.url("/"));
+    is_live(&mut browser);
     browser.press("Tab");
     assert!(text(&mut browser, ":focus").starts_with("Skip to"));
     let mut reached = Vec::new();

@@ -19,6 +19,7 @@ mod cluster;
 mod cluster_matches_local;
 mod config;
 mod dashboard;
+mod dashboard_live;
 mod determinism;
 mod disk_faults;
 mod docs;

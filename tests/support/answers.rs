@@ -42,9 +42,11 @@ pub(crate) fn damaged(names: &[&str]) -> Vec<(&'static str, Value)> {
         ("/admin/health/token-integrity", integrity(150)),
         (
             "/admin/health/balance-consistency",
-            of_pass(json!({"totalUsers": 1000, "checkedUsers": count, "limit": 20, "offset": 0,
+            of_pass(
+                json!({"totalUsers": 1000, "checkedUsers": count, "matchingUsers": count, "limit": 20, "offset": 0,
                 "issues": issues,
-                "summary": {"usersWithIssues": count, "totalProblematicTokens": 150}})),
+                "summary": {"usersWithIssues": count, "totalProblematicTokens": 150}}),
+            ),
         ),
         ("/admin/trend", trend()),
         ("/admin/alerts", alerts(name)),
@@ -99,7 +101,7 @@ pub(crate) fn run(done: u64, is_active: bool) -> Value {
         "isActive": is_active, "startedAt": "2026-01-31T11:59:00.000Z", "updatedAt": "2026-01-31T12:00:00.000Z",
         "changes": 1000, "batches": 2, "applied": if is_active { Value::Null } else { json!(done) },
         "drifted": null, "restored": null, "error": null,
-        "progress": {"changes": 1000, "done": done, "fraction": 0.25, "documentsPerSecond": 9812.4, "etaSeconds": 3}})
+        "progress": {"step": "applying", "changes": 1000, "done": done, "fraction": 0.25, "documentsPerSecond": 9812, "etaSeconds": 3}})
 }
 
 fn preview(top: &[Value]) -> Value {
@@ -113,6 +115,14 @@ fn preview(top: &[Value]) -> Value {
             {"day": "unknown", "tokenCount": 2, "totalAmount": 5000}],
         "amounts": [{"range": "100 to 999", "count": 150}],
     }))
+}
+
+/// A preview of a plan without changes, though three tokens would want some.
+pub(crate) fn nothing_to_change() -> Value {
+    let mut preview = preview(&[]);
+    preview["stats"]["tokensToMigrate"] = json!(0);
+    preview["days"] = json!([]);
+    preview
 }
 
 fn integrity(problematic: u64) -> Value {
@@ -135,17 +145,20 @@ fn health(name: &str) -> Value {
     of_pass(json!({
         "status": "degraded", "healthScore": 0.7, "migration": {}, "balances": {}, "integrity": {},
         "system": {
-            "connection": {"ok": true, "pingMs": 1.4, "replicaSet": name, "serverVersion": "6.0.5", "primary": name},
+            "connection": {"ok": true, "pingMs": 1, "hosts": name, "replicaSet": name, "serverVersion": "6.0.5"},
+            "database": {"name": name, "dataBytes": 1, "storageBytes": 1, "indexBytes": 1},
             "collections": [{"name": name, "documents": 10_000, "dataBytes": 1, "storageBytes": 1, "indexBytes": 1}],
-            "indexes": [{"collection": "cashu_tokens", "name": name, "keys": {"npub": 1}, "operations": 3,
-                "sinceAt": "2026-01-01T00:00:00.000Z"}],
-            "missingIndexes": [{"collection": "cashu_tokens", "keys": {"proofs.secret": 1}}],
-            "replication": {"members": [{"state": "PRIMARY", "lagSeconds": 0}], "lagSecondsMax": 0},
-            "recentErrors": [{"at": "2026-01-31T11:00:00.000Z", "what": "pass", "message": name}],
+            "indexes": [{"collection": "cashu_tokens", "name": name, "keys": [name], "operations": 3,
+                "since": "2026-01-01T00:00:00.000Z"}],
+            "missingIndexes": [{"collection": "cashu_tokens", "keys": ["proofs.secret"]}],
+            "replication": {"members": [{"host": name, "state": "PRIMARY", "isHealthy": true,
+                "lagSeconds": null}], "lagSecondsMax": 0},
             "notes": [name],
         },
+        "faults": [name],
+        "recentErrors": [{"at": "2026-01-31T11:00:00.000Z", "what": "pass", "message": name}],
         "pass": {"number": 7, "beganAt": "2026-01-31T12:00:00.000Z", "seconds": 0.84, "bytes": 11_800_000,
-            "documentsPerSecond": 13_380.4, "nextAt": "2026-01-31T12:01:00.000Z", "failuresInARow": 0},
+            "documentsPerSecond": 13_380, "nextAt": "2026-01-31T12:01:00.000Z", "failuresInARow": 0},
         "movement": {"available": true, "reason": null, "since": "2026-01-31T12:00:00.000Z", "inserted": 4,
             "updated": 11, "deleted": 0, "newProblematic": 1},
     }))

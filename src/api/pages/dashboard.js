@@ -12,7 +12,7 @@ const SOURCES = {
 };
 
 /** What an event of `/admin/events` makes old. */
-const MADE_OLD = { pass: Object.keys(SOURCES), alerts: ["alerts"], runs: ["status"] };
+const MADE_OLD = { pass: Object.keys(SOURCES), alerts: ["alerts"], runs: ["status"], health: ["health", "status"] };
 
 const RETRY_SECONDS = [1, 2, 5, 10, 20, 30];
 const HIDDEN_SECONDS = 60;
@@ -166,7 +166,7 @@ function show(before) {
   if (preview && changed("preview")) drawImpact(preview);
   if (integrity && changed("integrity")) drawFindings(integrity);
   if (users && changed("users")) drawUsers(users, reloadUsers);
-  if (health && changed("health", "status")) drawSystem(health, status.database);
+  if (health && changed("health")) drawSystem(health);
   if (alerts && changed("alerts")) {
     drawAlerts(alerts);
     announceAlerts(before.alerts, alerts);
@@ -182,11 +182,11 @@ function showNotices(link = null) {
   const notices = [];
   if (link) notices.push(make("div", { class: "notice lost" }, link));
   if (status?.stale) {
-    notices.push(make("div", { class: "notice" }, make("p", {}, make("strong", {}, "These figures are old. "), plain(status.staleReason ?? ""), " They are of ", moment(status.asOf), ".")));
+    notices.push(make("div", { class: "notice" }, make("p", {}, make("strong", {}, "These figures are old. "), sentence(status.staleReason), " They are of ", moment(status.asOf), ".")));
   }
   fill(byId("notices"), notices);
   for (const [name, fault] of Object.entries(state.faults)) {
-    if (BODIES[name]) fill(byId(BODIES[name]), make("p", { class: "fault" }, `Could not be loaded: ${plain(fault)}`));
+    if (BODIES[name]) fill(byId(BODIES[name]), make("p", { class: "fault" }, `Could not be loaded. ${sentence(fault)}`));
   }
 }
 
@@ -211,14 +211,14 @@ function showProblem(problem, waitSeconds) {
   const next = `Trying again in ${span(waitSeconds)}.`;
   if (problem.kind === "busy") {
     showLink("waiting");
-    if (!state.sources.status) drawNoAnswer("remelt asks for patience.", plain(problem.message));
-    showNotices([make("p", {}, make("strong", {}, "Too many questions at once. "), plain(problem.message), ` ${next}`), again]);
+    if (!state.sources.status) drawNoAnswer("remelt asks for patience.", sentence(problem.message));
+    showNotices([make("p", {}, make("strong", {}, "Too many questions at once. "), sentence(problem.message), ` ${next}`), again]);
     return;
   }
   showLink("lost");
   lostSince ??= Date.now();
   const age = state.sources.status ? [" What you see is of ", moment(state.sources.status.asOf), "."] : "";
-  showNotices([make("p", {}, make("strong", {}, problem.kind === "gone" ? "The connection to remelt is lost" : "remelt does not answer as it should"), ` since ${clockTime.format(lostSince)}. `, problem.kind === "gone" ? "" : `${plain(problem.message)} `, next, age), again]);
+  showNotices([make("p", {}, make("strong", {}, problem.kind === "gone" ? "The connection to remelt is lost" : "remelt does not answer as it should"), ` since ${clockTime.format(lostSince)}. `, problem.kind === "gone" ? "" : `${sentence(problem.message)} `, next, age), again]);
   if (!state.sources.status) drawNoAnswer("remelt does not answer.", "Check that remelt serve runs, and that you are in its network.");
 }
 

@@ -82,18 +82,34 @@ function operationCard(root, path, method, operation, id) {
       rows: parameters,
     }),
     operation.requestBody && make("div", {}, make("h4", {}, "Body"), contentOf(root, resolve(root, operation.requestBody))),
-    make("div", {}, make("h4", {}, "Answers"), Object.entries(operation.responses ?? {}).map(([status, answer]) => {
-      const it = resolve(root, answer);
-      const line = [make("span", { class: "status" }, plain(status)), " ", plain(it.description ?? "")];
-      return it.content ? make("details", {}, make("summary", {}, line), contentOf(root, it)) : make("p", {}, line);
-    })));
+    answersOf(root, operation));
+}
+
+/** What goes well by itself; what is refused together, because it is much the same everywhere. */
+function answersOf(root, operation) {
+  const all = Object.entries(operation.responses ?? {}).map(([status, answer]) => {
+    const it = resolve(root, answer);
+    return { status, it, line: [make("span", { class: "status" }, plain(status)), " ", plain(it.description ?? "")] };
+  });
+  const refusals = all.filter(({ status }) => /^[45]/.test(status));
+  const others = all.filter(({ status }) => !/^[45]/.test(status));
+  return make("div", {}, make("h4", {}, "Answers"),
+    others.map(({ it, line }) => (it.content ? make("details", {}, make("summary", {}, line), contentOf(root, it)) : make("p", {}, line))),
+    refusals.length > 0 && make("details", {}, make("summary", {}, `Refusals: ${refusals.map(({ status }) => plain(status)).join(", ")}`),
+      make("ul", { class: "schema" }, refusals.map(({ line }) => make("li", {}, line)))));
+}
+
+/** The heading that an operation stands under. */
+function groupOf(path, operation) {
+  const [, first, second] = path.split("/");
+  return operation.tags?.[0] ?? (first === "admin" && second ? second : "service");
 }
 
 function drawDocs(root) {
   const groups = new Map();
   for (const [path, methods] of Object.entries(root.paths ?? {})) {
     for (const method of METHODS.filter((one) => methods[one])) {
-      const tag = methods[method].tags?.[0] ?? "Operations";
+      const tag = groupOf(path, methods[method]);
       if (!groups.has(tag)) groups.set(tag, []);
       groups.get(tag).push({ path, method, operation: methods[method] });
     }
@@ -135,7 +151,7 @@ async function load() {
       return;
     }
     fill(byId("operations"), make("h1", {}, "The API's description could not be loaded"),
-      make("p", { class: "lead" }, problem instanceof Problem ? plain(problem.message) : "The connection to the server is lost."),
+      make("p", { class: "lead" }, problem instanceof Problem ? sentence(problem.message) : "The connection to the server is lost."),
       make("p", {}, make("button", { type: "button", on: { click: load } }, "Try again")));
     byId("page").hidden = false;
   }

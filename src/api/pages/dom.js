@@ -132,8 +132,13 @@ function pager({ offset, limit, shown, total, what, turn }) {
   if (total === 0) return null;
   const end = offset + shown;
   const place = `${amount(Math.min(offset + 1, end))} to ${amount(end)} of ${amount(total)} ${what}`;
-  const button = (label, to, isAllowed) =>
-    make("button", { type: "button", disabled: !isAllowed, "data-key": `${what} ${label}`, on: { click: () => turn(to) } }, label);
+  // Not `disabled`: at the last page the focus would be lost.
+  const button = (label, to, isAllowed) => make("button", {
+    type: "button",
+    "aria-disabled": isAllowed ? null : "true",
+    "data-key": `${what} ${label}`,
+    on: { click: () => isAllowed && turn(to) },
+  }, label);
   return make("nav", { class: "pager", "aria-label": `Pages of ${what}` },
     make("p", {}, place),
     total > limit && make("div", {},

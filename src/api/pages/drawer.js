@@ -71,7 +71,7 @@ async function loadDrawer() {
       return;
     }
     byId("drawer-title").textContent = problem.kind === "absent" ? "Not found" : "Could not be loaded";
-    fill(byId("drawer-body"), make("p", {}, plain(problem.message)), make("p", {}, make("button", { type: "button", on: { click: loadDrawer } }, "Try again")));
+    fill(byId("drawer-body"), make("p", {}, sentence(problem.message)), make("p", {}, make("button", { type: "button", on: { click: loadDrawer } }, "Try again")));
   }
 }
 

@@ -9,7 +9,7 @@ function drawTrend({ points }) {
   }
   const counts = points.map((point) => near(point.problematicTokens));
   const [first, last] = [counts[0], counts.at(-1)];
-  const movement = last === first ? `${amount(last)} throughout` : `${amount(first)} at first, ${amount(last)} now`;
+  const movement = counts.length === 1 ? `${amount(last)} in the only pass so far` : last === first ? `${amount(last)} throughout` : `${amount(first)} at first, ${amount(last)} now`;
   const isSteady = Math.min(...counts) === Math.max(...counts);
   const summary = isSteady ? movement : `${movement}; between ${amount(Math.min(...counts))} and ${amount(Math.max(...counts))}`;
   byId("trend-note").textContent = `${many(points.length, "pass", "passes")} since ${dateAndTime(points[0].at)}`;
@@ -71,8 +71,8 @@ function drawImpact({ days, topUsers, amounts, stats }) {
   const dayBody = byId("days-body");
   const topBody = byId("top-body");
   if (near(stats.tokensToMigrate) === 0) {
-    fill(dayBody, make("p", { class: "nothing" }, "No token has to change."));
-    fill(topBody, make("p", { class: "nothing" }, "No user's balance is too high because of melted tokens."));
+    fill(dayBody, make("p", { class: "nothing" }, "No token would change."));
+    fill(topBody, make("p", { class: "nothing" }, "No balance would change."));
     return;
   }
   const columns = gathered(days);
@@ -139,20 +139,17 @@ function issueWords(issues) {
     .join(", ");
 }
 
-function drawUsers(answer, reload) {
-  const { totalUsers, issues, summary, checkedUsers, limit, offset } = answer;
-  const withIssues = near(summary.usersWithIssues);
+function drawUsers({ totalUsers, matchingUsers, checkedUsers, issues, summary, limit, offset }, reload) {
   byId("users-note").textContent = `${many(totalUsers, "user")} checked, ${amount(summary.usersWithIssues)} with issues`;
   const isFiltered = usersPage.npub !== "";
-  // The API counts all users and those with issues, not those whose name begins in some way.
-  const total = isFiltered ? null : usersPage.onlyIssues ? withIssues : near(totalUsers);
+  const nobody = isFiltered ? "No such user." : usersPage.onlyIssues ? "Every user's balance is consistent." : "There is no user.";
   const turn = (to) => {
     usersPage.offset = to;
     reload();
   };
   fill(byId("users-body"),
     issues.length === 0
-      ? make("p", { class: "nothing" }, isFiltered ? "No such user has an issue on this page." : withIssues === 0 ? "Every user's balance is consistent." : "Nobody on this page has an issue.")
+      ? make("p", { class: "nothing" }, near(matchingUsers) === 0 ? nobody : "Nobody on this page has an issue.")
       : table({
         caption: "Users with issues, and their unspent balance before and after the repair",
         columns: [
@@ -164,20 +161,7 @@ function drawUsers(answer, reload) {
         ],
         rows: issues,
       }),
-    total === null
-      ? openPager({ offset, limit, shown: near(checkedUsers), turn })
-      : pager({ offset, limit, shown: near(checkedUsers), total, what: usersPage.onlyIssues ? "users with issues" : "users", turn }));
-}
-
-/** A pager where nobody says how many there are. */
-function openPager({ offset, limit, shown, turn }) {
-  const button = (label, to, isAllowed) =>
-    make("button", { type: "button", disabled: !isAllowed, "data-key": `users ${label}`, on: { click: () => turn(to) } }, label);
-  return make("nav", { class: "pager", "aria-label": "Pages of users" },
-    make("p", {}, shown === 0 ? "No such users" : `Users ${amount(offset + 1)} to ${amount(offset + shown)} of those that match`),
-    (offset > 0 || shown >= limit) && make("div", {},
-      button("Previous", Math.max(0, offset - limit), offset > 0),
-      button("Next", offset + limit, shown >= limit)));
+    pager({ offset, limit, shown: near(checkedUsers), total: near(matchingUsers), what: usersPage.onlyIssues ? "users with issues" : "users", turn }));
 }
 
 function startUsersFilter(reload) {

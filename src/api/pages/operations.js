@@ -1,13 +1,13 @@
 // Alerts, runs, the repair's readiness and the system under it.
 
 function drawAlerts({ alerts }) {
-  const open = alerts.filter((alert) => alert.state === "open");
+  const open = alerts.filter((alert) => alert.state === "open").sort((a, b) => SEVERITIES.indexOf(a.priority) - SEVERITIES.indexOf(b.priority));
   const past = alerts.filter((alert) => alert.state !== "open");
   byId("alerts-note").textContent = open.length === 0 ? "" : `${amount(open.length)} open`;
   fill(byId("alerts-body"),
     open.length === 0
       ? make("p", { class: "nothing" }, "No alert is open.")
-      : make("ul", { class: "alerts" }, open.map(alertItem)),
+      : make("div", { class: "roomy", tabindex: "0", role: "region", "aria-label": "Open alerts" }, make("ul", { class: "alerts" }, open.map(alertItem))),
     past.length > 0 && make("details", { "data-key": "history" },
       make("summary", {}, `History (${amount(past.length)})`),
       make("ul", { class: "alerts" }, past.slice(0, 100).map(alertItem)),
@@ -19,8 +19,8 @@ function alertItem(alert) {
   const times = near(alert.times) > 1 ? `, seen ${amount(alert.times)} times` : "";
   return make("li", {},
     make("div", { class: "head" }, severityBadge(alert.priority), make("h3", {}, plain(alert.title))),
-    make("p", {}, plain(alert.detail)),
-    isOpen && alert.action && make("p", {}, make("strong", {}, "Do: "), plain(alert.action)),
+    make("p", {}, sentence(alert.detail)),
+    isOpen && alert.action && make("p", {}, make("strong", {}, "Do: "), sentence(alert.action)),
     make("p", { class: "quiet" },
       isOpen ? ["since ", moment(alert.openedAt), times] : [moment(alert.openedAt), " to ", moment(alert.resolvedAt), times]));
 }
@@ -46,7 +46,7 @@ function drawRuns({ runs }) {
     : make("ul", { class: "alerts" }, runs.map((run) => make("li", {},
       make("div", { class: "head" }, runBadge(run), make("code", {}, quoted(run.runId, 14))),
       make("p", {}, outcome(run)),
-      run.error && make("p", { class: "fault" }, plain(run.error)),
+      run.error && make("p", { class: "fault" }, sentence(run.error)),
       make("p", { class: "quiet" }, "begun ", moment(run.startedAt), ", last heard of ", moment(run.updatedAt))))));
 }
 
@@ -75,9 +75,10 @@ function drawProgress(run) {
     make("header", {}, make("h2", { id: "run-title" }, label), make("p", {}, make("code", {}, quoted(run.runId, 14)))),
     make("progress", { max: Math.max(1, all), value: done, "aria-label": label }),
     make("div", { class: "numbers" },
-      known && number(percent(known.fraction), "done"),
+      known && make("span", {}, words(known.step)),
+      known && typeof known.fraction === "number" && number(percent(known.fraction), "done"),
       known && number(`${amount(known.done)} of ${amount(known.changes)}`, "documents"),
-      known && typeof known.documentsPerSecond === "number" && number(amount(Math.round(known.documentsPerSecond)), "a second"),
+      known && typeof known.documentsPerSecond === "number" && number(amount(known.documentsPerSecond), "a second"),
       known && typeof known.etaSeconds === "number" && number(span(known.etaSeconds), "left"),
       !known && make("span", {}, "It has not said yet how far it is."))));
 }
@@ -92,13 +93,13 @@ function drawRepair({ status, preview, health }, validation, validate) {
       ["Needed", migration.migrationNeeded ? "Yes" : "No"],
       preview && ["Tokens to change", [amount(preview.stats.tokensToMigrate), near(preview.stats.notChanged) > 0 && make("small", {}, `${amount(preview.stats.notChanged)} more can't be changed`)]],
       preview && ["Estimated time", [plain(preview.stats.estimatedExecutionTime ?? "not measured"), preview.stats.estimateBasis && make("small", {}, plain(preview.stats.estimateBasis))]],
-      readiness && ["Ready to apply", [badge(readiness.ready ? "Ready" : "Not ready", readiness.ready ? "good" : "warn"), readiness.reasons.map((reason) => make("small", {}, plain(reason)))]],
+      readiness && ["Ready to apply", [badge(readiness.ready ? "Ready" : "Not ready", readiness.ready ? "good" : "warn"), readiness.reasons.map((reason) => make("small", {}, sentence(reason)))]],
       ["Last snapshot", lastSnapshot
-        ? [lastSnapshot.documents !== null && lastSnapshot.documents !== undefined ? `${documentsOf(lastSnapshot)}, ${bytes(lastSnapshot.bytes)}` : bytes(lastSnapshot.bytes),
+        ? [`${many(lastSnapshot.documents, "document")}, ${bytes(lastSnapshot.bytes)}`,
           make("small", { class: "mono", title: plain(lastSnapshot.sha256) }, shortened(lastSnapshot.sha256, 8)),
           make("small", {}, `consistency: ${plain(lastSnapshot.consistency)}`)]
         : "None"],
-      migrationAlone(health),
+      movementSince(health),
     ]),
     make("p", {}, make("button", { type: "button", "data-key": "validate", disabled: busy, on: { click: validate } }, busy ? "Checking…" : "Check every prerequisite now")),
     validation && validationResult(validation));
@@ -109,16 +110,10 @@ function drawAdvice({ recommendations }) {
     ? make("p", { class: "nothing" }, "Nothing to recommend.")
     : make("ul", { class: "alerts" }, recommendations.map((one) => make("li", {},
       make("div", { class: "head" }, severityBadge(one.priority), make("h3", {}, plain(one.message))),
-      one.action && make("p", {}, make("strong", {}, "Do: "), plain(one.action))))));
+      one.action && make("p", {}, make("strong", {}, "Do: "), sentence(one.action))))));
 }
 
-/** A snapshot's documents: a number, or a number for each collection. */
-function documentsOf({ documents }) {
-  const counts = typeof documents === "object" ? Object.values(documents) : [documents];
-  return many(counts.reduce((sum, count) => sum + (integer(count) ?? 0n), 0n), "document");
-}
-
-function migrationAlone(health) {
+function movementSince(health) {
   if (!health?.movement) return null;
   const { available, reason, since, inserted, updated, deleted, newProblematic } = health.movement;
   if (!available) return ["Between passes", make("span", { class: "quiet" }, plain(reason ?? "not watched"))];
@@ -130,98 +125,104 @@ function migrationAlone(health) {
 
 function validationResult({ state, data, message }) {
   if (state === "asked") return make("p", { class: "quiet", role: "status" }, "Measuring; this can take some seconds.");
-  if (state === "failed") return make("p", { class: "fault", role: "alert" }, plain(message));
+  if (state === "failed") return make("p", { class: "fault", role: "alert" }, sentence(message));
   const verdict = data.isValid ? badge("Every prerequisite is met", "good") : badge("Not ready", "bad");
   return make("div", { role: "status" },
     make("p", {}, verdict, " ", make("span", { class: "quiet small" }, "at ", moment(data.timestamp, timeOfDay))),
     make("ul", { class: "alerts" },
       data.checks.map((check) => make("li", {},
         make("div", { class: "head" }, badge(words(check.result), MOODS[check.result] ?? "calm"), make("h3", {}, words(check.name))),
-        make("p", {}, plain(check.detail)),
-        check.action && check.result !== "pass" && make("p", {}, make("strong", {}, "Do: "), plain(check.action)))),
+        make("p", {}, sentence(check.detail)),
+        check.action && check.result !== "pass" && make("p", {}, make("strong", {}, "Do: "), sentence(check.action)))),
       data.riskFactors.map((risk) => make("li", {},
         make("div", { class: "head" }, severityBadge(risk.level), make("h3", {}, `Risk: ${plain(risk.factor)}`)),
-        make("p", {}, plain(risk.mitigation))))),
+        make("p", {}, sentence(risk.mitigation))))),
     make("p", { class: "quiet small" }, `Estimated time: ${plain(data.estimatedExecutionTime ?? "not measured")}`, data.estimateBasis && ` (${plain(data.estimateBasis)})`));
 }
 
 const HEALTH_MOODS = { healthy: "good", degraded: "warn", unhealthy: "bad" };
 
-function drawSystem(health, database) {
-  const { connection, collections, indexes, missingIndexes, replication, recentErrors, notes } = health.system;
-  const pass = health.pass ?? {};
+function drawSystem(health) {
+  const { system, faults, recentErrors } = health;
   fill(byId("system-note"), badge(words(health.status), HEALTH_MOODS[health.status] ?? "calm"));
-  const facts = pairs([
-    ["Connection", connection.ok ? `answers in ${pingWords(connection.pingMs)}` : make("span", { class: "loss" }, "no answer")],
-    ["Server", `MongoDB ${plain(connection.serverVersion ?? "of unknown version")}`],
-    ["Replica set", [plain(connection.replicaSet ?? "none"), connection.primary && make("small", {}, plain(connection.primary))]],
-    ["Replication lag", replicationWords(replication)],
-    database && ["Data", [bytes(database.dataBytes), make("small", {}, `${bytes(database.storageBytes)} on disk, ${bytes(database.indexBytes)} of indexes`)]],
-  ]);
-  const passes = pairs([
-    ["Passes", amount(pass.number)],
-    ["The latest took", [span(pass.seconds), make("small", {}, `${bytes(pass.bytes)}, ${amount(Math.round(pass.documentsPerSecond ?? 0))} documents a second`)]],
-    ["Begun", moment(pass.beganAt)],
-    ["Next", moment(pass.nextAt)],
-    ["Failures in a row", near(pass.failuresInARow) > 0 ? make("span", { class: "loss" }, amount(pass.failuresInARow)) : "0"],
-  ]);
   fill(byId("system-body"),
-    make("div", { class: "grid even" }, make("div", {}, make("h3", {}, "Database"), facts), make("div", {}, make("h3", {}, "Monitoring"), passes)),
-    missingIndexes.length > 0 && make("div", { class: "stack" },
-      make("h3", {}, badge(many(missingIndexes.length, "missing index", "missing indexes"), "warn")),
-      make("ul", { class: "alerts" }, missingIndexes.map((index) => make("li", {}, make("code", { class: "break" }, `${plain(index.collection)} ${keysOf(index.keys)}`))))),
-    recentErrors.length > 0 && make("details", { "data-key": "errors", open: true },
+    faults.length > 0 && make("ul", { class: "alerts" }, faults.map((fault) => make("li", {}, make("p", {}, sentence(fault))))),
+    make("div", { class: "grid even" },
+      make("div", {}, make("h3", {}, "Database"), system ? databaseFacts(system) : make("p", { class: "nothing" }, "It was never reached.")),
+      make("div", {}, make("h3", {}, "Monitoring"), passFacts(health.pass))),
+    recentErrors.length > 0 && make("details", { "data-key": "errors" },
       make("summary", {}, `Recent errors (${amount(recentErrors.length)})`),
-      table({
+      tall("Recent errors", table({
         caption: "Recent errors",
         columns: [
           { label: "At", cell: (one) => moment(one.at) },
           { label: "What", cell: (one) => plain(one.what) },
-          { label: "Message", is: "long", cell: (one) => plain(one.message) },
+          { label: "Message", is: "long", cell: (one) => sentence(one.message) },
         ],
         rows: recentErrors,
-      })),
-    make("details", { "data-key": "collections" },
-      make("summary", {}, "Collections and indexes"),
-      table({
-        caption: "Collections",
-        isCaptionSeen: true,
-        columns: [
-          { label: "Collection", cell: (one) => make("code", {}, quoted(one.name)) },
-          { label: "Documents", is: "number", cell: (one) => amount(one.documents) },
-          { label: "Data", is: "number", cell: (one) => bytes(one.dataBytes) },
-          { label: "On disk", is: "number", cell: (one) => bytes(one.storageBytes) },
-          { label: "Indexes", is: "number", cell: (one) => bytes(one.indexBytes) },
-        ],
-        rows: collections,
-      }),
-      indexes.length > 0 && table({
-        caption: "Indexes, and how often each was used",
-        isCaptionSeen: true,
-        columns: [
-          { label: "Index", cell: (one) => make("code", {}, quoted(one.name)) },
-          { label: "Collection", cell: (one) => quoted(one.collection) },
-          { label: "Keys", cell: (one) => make("code", {}, keysOf(one.keys)) },
-          { label: "Used", is: "number", cell: (one) => amount(one.operations) },
-          { label: "Since", cell: (one) => moment(one.sinceAt) },
-        ],
-        rows: indexes,
-      })),
-    (notes ?? []).length > 0 && make("details", { "data-key": "notes" },
+      }))),
+    system && storageDetails(system),
+    system?.notes.length > 0 && make("details", { "data-key": "notes" },
       make("summary", {}, "What could not be asked"),
-      make("ul", { class: "alerts" }, notes.map((note) => make("li", {}, make("p", {}, plain(note)))))));
+      make("ul", { class: "alerts" }, system.notes.map((note) => make("li", {}, make("p", {}, sentence(note)))))));
 }
 
-function pingWords(ms) {
-  return typeof ms === "number" && ms < 1000 ? `${tenth.format(ms)} ms` : span(ms / 1000);
+function databaseFacts({ connection, database, replication }) {
+  return pairs([
+    ["Connection", connection.ok ? `answers in ${amount(connection.pingMs)} ms` : make("span", { class: "loss" }, "no answer")],
+    ["Server", [`MongoDB ${plain(connection.serverVersion)}`, make("small", {}, plain(connection.hosts))]],
+    ["Replica set", plain(connection.replicaSet ?? "none")],
+    ["Replication lag", replicationWords(replication)],
+    ["Data", [bytes(database.dataBytes), make("small", {}, `${bytes(database.storageBytes)} on disk, ${bytes(database.indexBytes)} of indexes`)]],
+  ]);
 }
 
-function keysOf(keys) {
-  return plain(typeof keys === "string" ? keys : JSON.stringify(keys));
+function passFacts(pass) {
+  return pairs([
+    ["Passes", amount(pass.number)],
+    ["The latest took", [span(pass.seconds), pass.bytes !== null && make("small", {}, `${bytes(pass.bytes)}, ${amount(pass.documentsPerSecond)} documents a second`)]],
+    ["Begun", moment(pass.beganAt)],
+    ["Next", moment(pass.nextAt)],
+    ["Failures in a row", near(pass.failuresInARow) > 0 ? make("span", { class: "loss" }, amount(pass.failuresInARow)) : "0"],
+  ]);
+}
+
+function storageDetails({ collections, indexes }) {
+  return make("details", { "data-key": "collections" },
+    make("summary", {}, "Collections and indexes"),
+    table({
+      caption: "Collections",
+      isCaptionSeen: true,
+      columns: [
+        { label: "Collection", cell: (one) => make("code", {}, quoted(one.name)) },
+        { label: "Documents", is: "number", cell: (one) => amount(one.documents) },
+        { label: "Data", is: "number", cell: (one) => bytes(one.dataBytes) },
+        { label: "On disk", is: "number", cell: (one) => bytes(one.storageBytes) },
+        { label: "Indexes", is: "number", cell: (one) => bytes(one.indexBytes) },
+      ],
+      rows: collections,
+    }),
+    indexes.length > 0 && table({
+      caption: "Indexes, and how often each was used",
+      isCaptionSeen: true,
+      columns: [
+        { label: "Index", cell: (one) => make("code", {}, quoted(one.name)) },
+        { label: "Collection", cell: (one) => quoted(one.collection) },
+        { label: "Keys", cell: (one) => keysOf(one) },
+        { label: "Used", is: "number", cell: (one) => amount(one.operations) },
+        { label: "Since", cell: (one) => moment(one.since) },
+      ],
+      rows: indexes,
+    }));
+}
+
+function keysOf({ keys }) {
+  return keys.map(plain).join(", ");
 }
 
 function replicationWords(replication) {
   if (!replication) return "not known";
-  const members = replication.members.map((member) => `${plain(member.state).toLowerCase()}${near(member.lagSeconds) > 0 ? ` ${span(member.lagSeconds)} behind` : ""}`);
-  return [span(replication.lagSecondsMax), make("small", {}, members.join(", "))];
+  const members = replication.members.map(({ host, state, isHealthy, lagSeconds }) => make("small", {},
+    `${plain(host)}: ${isHealthy ? plain(state).toLowerCase() : "down"}${near(lagSeconds) > 0 ? `, ${span(lagSeconds)} behind` : ""}`));
+  return [span(replication.lagSecondsMax), members];
 }

@@ -80,10 +80,11 @@ function askForToken(accept, fault = "") {
     field.value = "";
     entry.hidden = true;
     accept();
+    byId("main").focus({ preventScroll: true });
   };
 }
 
 function showFault(text) {
-  byId("token-fault").textContent = text;
+  byId("token-fault").textContent = sentence(text);
   byId("token").setAttribute("aria-invalid", text ? "true" : "false");
 }

@@ -102,6 +102,17 @@ function plain(text) {
   );
 }
 
+/**
+ * A message as a sentence: they begin small and end without a full stop, being parts of longer ones elsewhere. What is
+ * no word of the language (a command, a collection) stays as it is.
+ */
+function sentence(message) {
+  const text = plain(message).trim();
+  if (text === "") return "";
+  const isWord = /^[a-z]+[ ,;.]/.test(text) && !text.startsWith("remelt ");
+  return `${isWord ? text.charAt(0).toUpperCase() : text.charAt(0)}${text.slice(1)}${/[.!?:]$/.test(text) ? "" : "."}`;
+}
+
 /** The two ends of a long name. */
 function shortened(text, ends = 10) {
   const marks = Array.from(plain(text));

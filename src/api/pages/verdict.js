@@ -14,21 +14,23 @@ function judgeAsTold({ status, preview, integrity, health, alerts }) {
   const active = runs.find((run) => run.isActive);
   const lines = [...standingOut({ status, preview, integrity, health, alerts })];
   const unspent = `${many(migration.problematicTokens, "melted token is", "melted tokens are")} still unspent`;
-  const harm = preview
-    ? `; ${amount(preview.stats.totalAmountAffected)} overcounted for ${many(preview.stats.affectedUsers, "user")}`
-    : "";
+  const harm = overcounted(integrity);
+  const harmed = harm ? `; ${amount(harm.amount)} overcounted for ${many(harm.affectedUsers, "user")}` : "";
   if (active) {
     const title = active.state === "rolling_back" ? "A repair is being rolled back." : "A repair is being applied.";
-    return { mood: "busy", word: "Run under way", title, lines: [`At the latest pass ${unspent}${harm}.`, ...lines] };
+    return { mood: "busy", word: "Run under way", title, lines: [`At the latest pass ${unspent}${harmed}.`, ...lines] };
   }
   const stopped = runs.find((run) => [...UNFINISHED, "rolling_back"].includes(run.state));
   if (stopped) {
     const what = stopped.state === "rolling_back" ? "A rollback is not finished" : "A repair is not finished";
-    return { mood: "bad", word: "Unfinished run", title: `${what}: ${unspent}${harm}.`, lines };
+    return { mood: "bad", word: "Unfinished run", title: `${what}: ${unspent}${harmed}.`, lines };
+  }
+  if (isBeyondTheRule({ status, preview })) {
+    return { mood: "bad", word: "A person is needed", title: `${unspent}, and the rule can't change them${harmed}.`, lines };
   }
   if (problematic > 0) {
     if (migration.isCompleted) lines.unshift("The repair was completed before: something still writes melted tokens as unspent.");
-    return { mood: "bad", word: "Repair needed", title: `${unspent}${harm}.`, lines };
+    return { mood: "bad", word: "Repair needed", title: `${unspent}${harmed}.`, lines };
   }
   if (near(status.health.totalTokens) === 0) {
     return { mood: "good", word: "Nothing to repair", title: "The ledger is empty: there is nothing to repair.", lines };
@@ -40,24 +42,34 @@ function judgeAsTold({ status, preview, integrity, health, alerts }) {
   return { mood: "good", word: migration.isCompleted ? "Repaired" : "Nothing to repair", title, lines };
 }
 
+/** Whether melted tokens are unspent, but no plan would change any. */
+function isBeyondTheRule({ status, preview }) {
+  return near(status.migration.problematicTokens) > 0 && preview?.stats.tokensToMigrate === 0;
+}
+
+/** What all unspent melts add up to, those that the rule can't change included. */
+function overcounted(integrity) {
+  return integrity?.issues.inconsistent_status ?? null;
+}
+
 /** What else stands out, most urgent first. */
 function* standingOut({ status, preview, integrity, health, alerts }) {
   const unchanged = near(preview?.stats.notChanged);
-  if (unchanged > 0) yield `${many(unchanged, "of them", "of them")} can't be changed by the rule and want a person.`;
+  if (unchanged > 0 && !isBeyondTheRule({ status, preview })) yield `${many(unchanged, "of them", "of them")} can't be changed by the rule and want a person.`;
   const others = seriousFindings(integrity).map(([code, count]) => `${findingName(code).toLowerCase()} (${amount(count)})`);
   if (others.length > 0) yield `Also of high severity: ${others.join(", ")}.`;
   const open = (alerts?.alerts ?? []).filter((alert) => alert.state === "open" && alert.priority !== "low");
   if (open.length > 0) yield `${many(open.length, "alert")} of high or medium priority ${open.length === 1 ? "is" : "are"} open.`;
-  const missing = health?.system?.missingIndexes?.length ?? 0;
+  const missing = health?.system?.missingIndexes.length ?? 0;
   if (missing > 0) yield `${many(missing, "index is", "indexes are")} missing.`;
-  const reasons = status.readiness?.ready === false ? status.readiness.reasons : [];
-  if (reasons.length > 0 && near(status.migration.problematicTokens) > 0) {
-    yield `Not ready to apply: ${reasons.map(plain).join("; ")}`;
+  const { ready, reasons } = status.readiness;
+  if (!ready && reasons.length > 0 && near(preview?.stats.tokensToMigrate) > 0) {
+    yield `Not ready to apply: ${reasons.map(plain).join("; ")}.`;
   }
 }
 
-/** Steps with the commands to type: `[{text, lines}]`. */
-function nextSteps({ status }) {
+/** Steps, with the commands to type or where to look: `[{text, lines}]`, `[{text, leads}]`. */
+function nextSteps({ status, preview }) {
   const { migration, runs } = status;
   const steps = [];
   const stopped = runs.filter((run) => !run.isActive && [...UNFINISHED, "rolling_back"].includes(run.state));
@@ -69,6 +81,8 @@ function nextSteps({ status }) {
   }
   if (stopped.length === 0 && runs.some((run) => run.isActive)) {
     steps.push({ text: "Wait for the run to end, then prove what it did", lines: ["remelt verify plan"] });
+  } else if (stopped.length === 0 && isBeyondTheRule({ status, preview })) {
+    steps.push({ text: "See which they are and why", leads: findingAddress("inconsistent_status") });
   } else if (stopped.length === 0 && migration.migrationNeeded) {
     steps.push({ text: "Make a plan and look at it (only reads)", lines: ["remelt export snapshot", "remelt analyze snapshot plan", "remelt preview plan"] });
     steps.push({ text: "Then check and apply it", lines: ["remelt validate plan", "remelt apply plan --confirm"] });
@@ -90,7 +104,9 @@ function drawVerdict(sources) {
       lines.length > 0 && make("ul", {}, lines.map((line) => make("li", {}, line)))),
     steps.length > 0 && make("div", { class: "next" },
       make("h2", {}, "Next"),
-      make("ol", {}, steps.map(({ text, lines: typed }) => make("li", {}, make("p", {}, text), command(typed, `the commands: ${text}`))))));
+      make("ol", {}, steps.map(({ text, lines: typed, leads }) => make("li", {}, leads
+        ? make("p", {}, make("a", { href: leads, "data-key": leads }, text))
+        : [make("p", {}, text), command(typed, `the commands: ${text}`)])))));
   document.title = `${titleStart(sources)}remelt`;
   announce(title);
 }
@@ -109,7 +125,7 @@ function drawWaiting(message) {
   fill(card, make("div", {},
     badge("First pass", "calm"),
     make("h1", { id: "verdict-title" }, NOT_READY),
-    make("ul", {}, make("li", {}, plain(message)), make("li", {}, "This page fills itself as soon as the pass has ended."))));
+    make("ul", {}, make("li", {}, sentence(message)), make("li", {}, "This page fills itself as soon as the pass has ended."))));
   document.title = "First pass · remelt";
   announce(NOT_READY);
 }
@@ -121,8 +137,9 @@ function drawNoAnswer(title, line) {
   fill(card, make("div", {}, badge("No answer", "bad"), make("h1", { id: "verdict-title" }, title), make("ul", {}, make("li", {}, line))));
 }
 
-function drawFigures({ status, preview, integrity }) {
+function drawFigures({ status, integrity }) {
   const { migration, health } = status;
+  const harm = overcounted(integrity);
   const problematic = near(migration.problematicTokens);
   const sense = problematic > 0 ? "bad" : "good";
   const figure = (name, value, note, mood = "") =>
@@ -130,7 +147,7 @@ function drawFigures({ status, preview, integrity }) {
   const summary = integrity?.summary;
   fill(byId("figures"),
     figure("Problematic tokens", amount(migration.problematicTokens), `of ${amount(migration.totalMeltedTokens)} melted`, sense),
-    figure("Overcounted", amount(preview?.stats.totalAmountAffected), preview ? `for ${many(preview.stats.affectedUsers, "user")}` : "", preview && near(preview.stats.totalAmountAffected) > 0 ? "bad" : ""),
+    figure("Overcounted", amount(harm?.amount), harm ? `for ${many(harm.affectedUsers, "user")}` : "", near(harm?.amount) > 0 ? "bad" : ""),
     figure("Health score", percent(health.healthScore), "melted tokens in order", sense),
     figure("Findings", amount(summary?.totalIssues), summary ? `${amount(summary.high)} high · ${amount(summary.medium)} medium` : "", problematic > 0 || seriousFindings(integrity).length > 0 ? "bad" : near(summary?.medium) > 0 ? "warn" : summary ? "good" : ""),
     figure("Tokens", amount(health.totalTokens), `${amount(migration.spentMeltedTokens)} melted and spent`),
