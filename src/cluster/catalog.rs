@@ -3,7 +3,8 @@
 use super::error::{ClusterError, judge};
 use crate::server::Server;
 use futures_util::TryStreamExt;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::doc;
+use mongodb::results::{CollectionSpecification, CollectionType};
 
 const DOING: &str = "list the collections";
 const PRIVILEGE: &str = "listCollections on the database (the role read has it)";
@@ -18,15 +19,11 @@ pub(super) async fn check<'a>(
     if tokens == wallets {
         return Err(ClusterError::SameCollection);
     }
-    let command = doc! {
-        "listCollections": 1,
-        "nameOnly": true,
-        "authorizedCollections": true,
-        "filter": {"name": {"$in": [tokens, wallets]}},
-    };
-    let cursor = server.database().run_cursor_command(command).await;
+    // The driver asks again when the connection is lost, which it does not for a command of our own.
+    let filter = doc! {"name": {"$in": [tokens, wallets]}};
+    let cursor = server.database().list_collections().filter(filter).await;
     let cursor = cursor.map_err(judge(DOING, PRIVILEGE))?;
-    let found: Vec<Document> = cursor.try_collect().await.map_err(judge(DOING, PRIVILEGE))?;
+    let found = cursor.try_collect::<Vec<_>>().await.map_err(judge(DOING, PRIVILEGE))?;
     if !is_there(server, &found, tokens, "tokens")? {
         return Err(missing(server, tokens, "tokens", ""));
     }
@@ -41,17 +38,14 @@ pub(super) async fn check<'a>(
 
 fn is_there(
     server: &Server,
-    found: &[Document],
+    found: &[CollectionSpecification],
     name: &str,
     option: &'static str,
 ) -> Result<bool, ClusterError> {
-    let Some(entry) = found.iter().find(|entry| entry.get_str("name").is_ok_and(|it| it == name))
-    else {
-        return Ok(false);
-    };
-    match entry.get_str("type") {
-        Ok("collection") | Err(_) => Ok(true),
-        Ok(_) => {
+    match found.iter().find(|entry| entry.name == name) {
+        None => Ok(false),
+        Some(entry) if matches!(entry.collection_type, CollectionType::Collection) => Ok(true),
+        Some(_) => {
             let (db, name) = (server.db().to_owned(), name.escape_debug().collect());
             Err(ClusterError::NotACollection { db, name, option })
         }

@@ -138,19 +138,21 @@ fn decimal(number: i64) -> Bson {
 }
 
 /// A value that equals another one's when type and bytes are equal: the server alone would take 1, 1.0 and
-/// a decimal 1 for the same, and a symbol for a string.
+/// a decimal 1 for the same, and a symbol for a string. Text and ObjectIds, which nearly all are, stand for
+/// themselves; they equal no document.
 ///
 /// Zeros of either sign and decimals of different exponents are told apart by their digits. What stays
 /// the same to the server: NaNs with different payloads, and numbers of different types but equal value
 /// inside an identifier that is itself a document or an array.
 pub(super) fn identity(value: &str) -> Bson {
+    let is_plain = doc! {"$in": [{"$type": value}, ["string", "objectId"]]};
     let floating = doc! {"$in": [{"$type": value}, ["double", "decimal"]]};
-    doc! {
+    let typed = doc! {
         "type": {"$type": value},
         "value": value,
         "digits": choose(floating.into(), doc! {"$toString": value}, "$$REMOVE"),
-    }
-    .into()
+    };
+    choose(is_plain.into(), value, typed)
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ fn votes() -> Document {
     let is_mismatched = all([has_wallet(), any([differs("npub"), differs("mint")])]);
     let documents_if = |condition: Bson| choose(condition, "$held.documents", 0);
     doc! {
-        "user": choose(equal("$held.npub.type", "string"), "$held.npub.value", nothing()),
+        "user": text("$held.npub"),
         FindingCode::OrphanedTokens.as_str(): documents_if(not(has_wallet())),
         FindingCode::WalletMismatch.as_str(): documents_if(is_mismatched),
         MISSING_WALLET_ID: documents_if(is_missing()),
