@@ -5,7 +5,7 @@
 //! compares identifiers by type and bytes.
 
 use super::expression::{
-    all, any, choose, equal, identity, is, is_absent, is_some, not, nothing, read,
+    all, any, choose, equal, identity, is, is_absent, is_some, not, nothing, read, text,
 };
 use super::figures::sums_and_users;
 use crate::model::FindingCode;
