@@ -109,7 +109,11 @@ fn on_a_real_ledger_every_figure_is_the_apis() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|user| ["unspentBefore", "unspentAfter", "delta"].map(|name| read_as(&user[name])))
+            .map(|user| {
+                let gains = if user["delta"].as_i64().is_some_and(|it| it > 0) { "+" } else { "" };
+                let delta = format!("{gains}{}", read_as(&user["delta"]));
+                [read_as(&user["unspentBefore"]), read_as(&user["unspentAfter"]), delta]
+            })
             .collect();
         let first = format!(
             "document.querySelector('#users-body .pager').innerText.startsWith('{} ')",
