@@ -51,6 +51,7 @@ mod report_page;
 mod roundtrip;
 mod secrets;
 mod secrets_live;
+mod serve_command;
 mod servers;
 mod support;
 mod tampering;
