@@ -211,9 +211,14 @@ impl Browser {
         };
         let over = with(&["Network.loadingFinished", "Network.loadingFailed"]);
         let id = |event: &Value| event["params"]["requestId"].clone();
+        // The page reads its stream of events with fetch, which can send the token.
+        let is_stream = |sent: &Value| {
+            let url = sent["params"]["request"]["url"].as_str().unwrap_or_default();
+            sent["params"]["type"] == "EventSource" || url.ends_with("/events")
+        };
         with(&["Network.requestWillBeSent"])
             .into_iter()
-            .filter(|sent| sent["params"]["type"] != "EventSource")
+            .filter(|sent| !is_stream(sent))
             .any(|sent| !over.iter().any(|over| id(over) == id(sent)))
     }
 
