@@ -45,6 +45,8 @@ pub struct ShownFindings {
     /// The first rows of each code: the cells after `severity`.
     pub first: Vec<(FindingCode, [ShownCell; 5])>,
     rows: [u64; FindingCode::ALL.len()],
+    /// Whether the bytes offered so far end within quotes: a block may end in the middle of a row.
+    is_quoted: bool,
 }
 
 impl ShownFindings {
@@ -65,7 +67,7 @@ impl ShownFindings {
 
     /// Takes whole rows of one code as their bytes stand in the file.
     pub(super) fn offer_rows(&mut self, code: FindingCode, rows: &[u8]) {
-        let count = count_rows(rows);
+        let count = count_rows(rows, &mut self.is_quoted);
         let wanted = (ROWS_SHOWN_MAX as u64).saturating_sub(self.rows(code)).min(count);
         if wanted > 0 {
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(rows);
@@ -82,11 +84,11 @@ impl ShownFindings {
 }
 
 /// Rows end with a line feed outside quotes; a quote within quotes is doubled, so that it changes nothing.
-fn count_rows(rows: &[u8]) -> u64 {
-    let (mut count, mut is_quoted) = (0, false);
+fn count_rows(rows: &[u8], is_quoted: &mut bool) -> u64 {
+    let mut count = 0;
     for byte in rows {
-        is_quoted ^= *byte == b'"';
-        count += u64::from(*byte == b'\n' && !is_quoted);
+        *is_quoted ^= *byte == b'"';
+        count += u64::from(*byte == b'\n' && !*is_quoted);
     }
     count
 }
