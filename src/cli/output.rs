@@ -105,13 +105,15 @@ pub(crate) fn print_lines(text: &str) {
 /// Arguments that clap refused, or help and version that it was asked for.
 pub(crate) fn usage(error: &clap::Error, wants_json: bool) -> Exit {
     let rendered = error.render();
-    let form = |with_colour: bool| {
-        let ansi = if with_colour { rendered.ansi().to_string() } else { rendered.to_string() };
-        without_credentials(&ansi)
+    let whole = |with_colour: bool| match with_colour {
+        true => rendered.ansi().to_string(),
+        false => rendered.to_string(),
     };
+    let form = |with_colour: bool| without_credentials(&whole(with_colour));
     match error.kind() {
         _ if is_help(error) => {
-            let _ = write!(std::io::stdout(), "{}", form(stdout_wants_colour()));
+            // Nothing of it was typed: the URIs in it are examples.
+            let _ = write!(std::io::stdout(), "{}", whole(stdout_wants_colour()));
             Exit::Done
         }
         _ if wants_json => {

@@ -17,7 +17,7 @@ use remelt::export::ExportReport;
 use remelt::generate::GenerateStats;
 use remelt::journal::{ApplyReport, DriftEntry, RollbackReport, RunState};
 use remelt::live::ValidateReport;
-use remelt::model::{CheckResult, FindingCode, Severity};
+use remelt::model::{Check, CheckResult, FindingCode, Severity};
 use remelt::plan::{AnalyzeReport, JsonAmount, PlanReport};
 use remelt::verify::VerifyReport;
 use serde_json::Value;
@@ -414,16 +414,22 @@ fn word(result: CheckResult) -> String {
     }
 }
 
-/// `audit`: a line or two a check, at most 80 columns.
-pub(crate) fn audit(report: &AuditReport, plan: &Path, has_snapshot: bool) -> String {
-    let mut text = String::new();
-    for check in &report.checks {
-        prose(&mut text, &format!("{}  {:<26}", word(check.result), check.name), &check.detail);
-        if check.result != CheckResult::Pass {
-            prose(&mut text, &format!("{:>32}", "-> "), &check.action);
+/// Each check with what was seen below it and, unless it passed, what to do.
+fn checks(text: &mut String, checks: &[Check]) {
+    for check in checks {
+        line!(text, "{}  {}", word(check.result), check.name);
+        prose(text, "      ", &check.detail);
+        if check.result != CheckResult::Pass && !check.action.is_empty() {
+            prose(text, "   -> ", &check.action);
         }
     }
     line!(text);
+}
+
+/// `audit`.
+pub(crate) fn audit(report: &AuditReport, plan: &Path, has_snapshot: bool) -> String {
+    let mut text = String::new();
+    checks(&mut text, &report.checks);
     match (report.ok, has_snapshot) {
         (false, _) => line!(text, "The plan or its reports do NOT hold."),
         (true, true) => line!(text, "All of it holds, and follows from the snapshot."),
@@ -438,14 +444,7 @@ pub(crate) fn audit(report: &AuditReport, plan: &Path, has_snapshot: bool) -> St
 /// `validate`.
 pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
     let mut text = String::new();
-    for check in &report.checks {
-        line!(text, "{}  {}", word(check.result), check.name);
-        prose(&mut text, "      ", &check.detail);
-        if check.result != CheckResult::Pass && !check.action.is_empty() {
-            prose(&mut text, "   -> ", &check.action);
-        }
-    }
-    line!(text);
+    checks(&mut text, &report.checks);
     if report.ok {
         line!(text, "Ready. Next: remelt apply {} --confirm", plan.display());
     } else {
