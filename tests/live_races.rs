@@ -18,8 +18,8 @@ const LEASE_LOST: i32 = 42;
 #[tokio::test]
 async fn of_three_applies_at_once_one_works_and_two_are_refused() {
     let ledger = Ledger::new(&melted(1_500)).await;
-    let slow =
-        RunOptions { rate_max: Some(1_000), batch_changes_max: Some(100), ..ledger.options() };
+    // Slow enough to be seen alive by the two others, which look for two beats of its lease.
+    let slow = RunOptions { rate_max: Some(300), batch_changes_max: Some(50), ..ledger.options() };
     let (a, b, c) =
         tokio::join!(ledger.apply_with(&slow), ledger.apply_with(&slow), ledger.apply_with(&slow));
     let results = [a, b, c];

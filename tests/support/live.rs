@@ -202,11 +202,11 @@ pub(crate) async fn connect(uri: &str) -> Server {
     Server::connect(&ServerOptions { uri: uri.to_owned(), db: None }).await.unwrap()
 }
 
-/// Options for tests: short lease, a typed target, as the plans come from dumps.
+/// Options for tests: a lease that a busy machine keeps, a typed target, as the plans come from dumps.
 pub(crate) fn options_for(db: &str) -> RunOptions {
     RunOptions {
         target_override: Some(format!("remelt/{db}")),
-        lease: Duration::from_millis(1_200),
+        lease: Duration::from_secs(5),
         retry: Duration::from_secs(60),
         ..RunOptions::new("remelt test", now)
     }
