@@ -8,6 +8,7 @@ use super::csv::CsvRows;
 use super::reports::{ReportFile, WrittenReport};
 use super::shown::ShownFindings;
 use crate::model::FindingCode;
+use crate::publish::PublishError;
 use crate::scratch::Spool;
 use std::path::Path;
 
@@ -55,10 +56,10 @@ impl FindingsFile {
         })
     }
 
-    /// Adds rows of `code`, after those that it has.
+    /// Adds whole rows of `code`, after those that it has.
     pub(super) fn add(&mut self, code: FindingCode, rows: &[u8]) -> Result<(), AnalyzeError> {
+        self.shown.offer_rows(code, rows);
         if code.index() == self.open {
-            self.shown.offer_rows(code, rows);
             return Ok(self.file.write(rows)?);
         }
         self.waiting[code.index()].push(rows);
@@ -72,14 +73,17 @@ impl FindingsFile {
     pub(super) fn open(&mut self, code: FindingCode) -> Result<(), AnalyzeError> {
         while self.open < code.index() {
             self.open += 1;
-            let (file, shown) = (&mut self.file, &mut self.shown);
-            let code = FindingCode::ALL[self.open];
-            self.waiting[self.open].drain(|rows| {
-                shown.offer_rows(code, rows);
-                Ok::<(), AnalyzeError>(file.write(rows)?)
-            })?;
+            let file = &mut self.file;
+            self.waiting[self.open].drain(|rows| Ok::<(), AnalyzeError>(file.write(rows)?))?;
         }
         Ok(())
+    }
+
+    /// Gives what waits until the rows that are in the file so far are on disk.
+    pub(super) fn settling(
+        &mut self,
+    ) -> Result<impl FnOnce() -> Result<(), PublishError> + use<>, PublishError> {
+        self.file.settling()
     }
 
     /// Says that all codes are complete; gives what a page shows of them.
@@ -87,6 +91,7 @@ impl FindingsFile {
         if let Some(last) = FindingCode::ALL.last() {
             self.open(*last)?;
         }
+        self.shown.sort();
         Ok((self.file.finish()?, self.shown))
     }
 }

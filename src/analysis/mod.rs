@@ -654,9 +654,16 @@ impl Engine<'_> {
         totals: &mut Totals,
     ) -> Result<([WrittenReport; 3], ShownFindings), AnalyzeError> {
         self.progress.begin("writing reports", 0, Unit::Documents);
-        let (users, [deltas, balances]) =
-            reports::write_balances(positions, &mut findings, self.sorter(), reports)?;
-        let (findings, shown) = findings.finish()?;
+        // The disk takes what there is of the findings while the balances are added up.
+        let settle = findings.settling()?;
+        let (settled, balances) = self.pool.join(settle, || {
+            reports::write_balances(positions, &mut findings, self.sorter(), reports)
+        });
+        settled?;
+        let mut balances = balances?;
+        let users = std::mem::take(&mut balances.users);
+        let (balances, findings) = self.pool.join(|| balances.finish(), || findings.finish());
+        let ([deltas, balances], (findings, shown)) = (balances?, findings?);
         totals.users = users.total;
         totals.users_changed = users.fixed;
         totals.amount_changed = users.amount_fixed;

@@ -95,6 +95,16 @@ impl ReportFile {
         self.file.write_all(rows).map_err(at("write", &self.path))
     }
 
+    /// Hands over all bytes so far; gives what waits until they are on disk.
+    pub(super) fn settling(
+        &mut self,
+    ) -> Result<impl FnOnce() -> Result<(), PublishError> + use<>, PublishError> {
+        self.file.flush().map_err(at("write", &self.path))?;
+        let file = self.file.get_ref().try_clone().map_err(at("sync", &self.path))?;
+        let path = self.path.clone();
+        Ok(move || file.sync_data().map_err(at("sync", &path)))
+    }
+
     pub(super) fn finish(self) -> Result<WrittenReport, PublishError> {
         let file = self.file.into_inner().map_err(|e| at("write", &self.path)(e.into_error()))?;
         file.sync_all().map_err(at("sync", &self.path))?;
@@ -161,13 +171,21 @@ pub(super) struct Users {
     pub(super) negative: FindingTotals,
 }
 
-/// Writes `balances.csv` and `balance_deltas.csv`, finds negative balances and counts users.
+/// `balances.csv` as it is written, and what comes of it.
+pub(super) struct Balances {
+    file: ReportFile,
+    deltas: Sorter,
+    directory: PathBuf,
+    pub(super) users: Users,
+}
+
+/// Writes the rows of `balances.csv`, finds negative balances and counts users.
 pub(super) fn write_balances(
     mut sorted: SortedRows,
     findings: &mut FindingsFile,
     mut deltas: Sorter,
     directory: &Path,
-) -> Result<(Users, [WrittenReport; 2]), AnalyzeError> {
+) -> Result<Balances, AnalyzeError> {
     let damaged = || ScratchError::Damaged;
     let mut balances = ReportFile::create(directory, "balances.csv", &BALANCES_COLUMNS)?;
     let mut users = Users { by_finding: vec![0; FindingCode::ALL.len()], ..Users::default() };
@@ -184,11 +202,12 @@ pub(super) fn write_balances(
             more = sorted.next_into(&mut row)?;
         }
         let (npub, mint) = split_position_key(&key).ok_or_else(damaged)?;
-        if let Some(negative) = negative_balance(&position, npub.as_deref()) {
+        if let Some((sum, statuses)) = negative_balance(&position, npub.as_deref()) {
             position.mask.add(Mask::of(FindingCode::NegativeBalance));
             users.negative.count += 1;
-            users.negative.amount += negative.0;
-            push_negative(findings, npub.as_deref(), mint, &negative)?;
+            users.negative.amount += sum;
+            let row = negative_row(npub.as_deref(), mint, sum, &statuses);
+            findings.add(FindingCode::NegativeBalance, &row)?;
         }
         users.amount_fixed += position.amount_fixed;
         balance_row(&mut csv, npub.as_deref().unwrap_or_default(), mint, &position);
@@ -205,8 +224,15 @@ pub(super) fn write_balances(
         }
     }
     users.count(user.as_ref());
-    let written = [write_deltas(deltas.finish()?, directory)?, balances.finish()?];
-    Ok((users, written))
+    Ok(Balances { file: balances, deltas, directory: directory.to_path_buf(), users })
+}
+
+impl Balances {
+    /// Writes `balance_deltas.csv` and finishes both files.
+    pub(super) fn finish(self) -> Result<[WrittenReport; 2], AnalyzeError> {
+        let deltas = write_deltas(self.deltas.finish()?, &self.directory)?;
+        Ok([deltas, self.file.finish()?])
+    }
 }
 
 impl Users {
@@ -233,21 +259,15 @@ fn negative_balance(position: &Position, npub: Option<&[u8]>) -> Option<(i128, S
     Some((sum, words.join(", ")))
 }
 
-fn push_negative(
-    findings: &mut FindingsFile,
-    npub: Option<&[u8]>,
-    mint: &[u8],
-    (sum, statuses): &(i128, String),
-) -> Result<(), AnalyzeError> {
-    let code = FindingCode::NegativeBalance;
+fn negative_row(npub: Option<&[u8]>, mint: &[u8], sum: i128, statuses: &str) -> Vec<u8> {
     let mut holder = CsvRows::new();
     holder.text(b"");
     holder.text(npub.unwrap_or_default());
     holder.text(mint);
     let detail = format!("the user's balance at the mint is below zero: {statuses}");
     let mut csv = CsvRows::new();
-    finding_row(&mut csv, code, holder.bytes(), Some(*sum), &detail);
-    findings.add(code, csv.bytes())
+    finding_row(&mut csv, FindingCode::NegativeBalance, holder.bytes(), Some(sum), &detail);
+    csv.take()
 }
 
 fn balance_row(csv: &mut CsvRows, npub: &[u8], mint: &[u8], position: &Position) {

@@ -45,8 +45,6 @@ pub struct ShownFindings {
     /// The first rows of each code: the cells after `severity`.
     pub first: Vec<(FindingCode, [ShownCell; 5])>,
     rows: [u64; FindingCode::ALL.len()],
-    /// Whether the bytes offered so far end within quotes: a block may end in the middle of a row.
-    is_quoted: bool,
 }
 
 impl ShownFindings {
@@ -65,9 +63,9 @@ impl ShownFindings {
         }
     }
 
-    /// Takes whole rows of one code as their bytes stand in the file.
+    /// Takes whole rows of one code as their bytes will stand in the file.
     pub(super) fn offer_rows(&mut self, code: FindingCode, rows: &[u8]) {
-        let count = count_rows(rows, &mut self.is_quoted);
+        let count = count_rows(rows);
         let wanted = (ROWS_SHOWN_MAX as u64).saturating_sub(self.rows(code)).min(count);
         if wanted > 0 {
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(rows);
@@ -81,14 +79,21 @@ impl ShownFindings {
         }
         self.rows[code.index()] += count - wanted;
     }
+
+    /// Puts the rows, which came code by code in any order, into the file's order.
+    pub(super) fn sort(&mut self) {
+        self.first.sort_by_key(|(code, _)| code.index());
+    }
 }
 
 /// Rows end with a line feed outside quotes; a quote within quotes is doubled, so that it changes nothing.
-fn count_rows(rows: &[u8], is_quoted: &mut bool) -> u64 {
-    let mut count = 0;
-    for byte in rows {
-        *is_quoted ^= *byte == b'"';
-        count += u64::from(*byte == b'\n' && !*is_quoted);
+fn count_rows(rows: &[u8]) -> u64 {
+    let (mut count, mut is_quoted) = (0, false);
+    for at in memchr::memchr2_iter(b'"', b'\n', rows) {
+        match rows[at] {
+            b'"' => is_quoted = !is_quoted,
+            _ => count += u64::from(!is_quoted),
+        }
     }
     count
 }
