@@ -91,6 +91,8 @@ impl Copy {
 const SPENDABLE: u8 = 1;
 const GONE: u8 = 2;
 const HAS_USER: u8 = 4;
+/// Its user and mint are cells as they are.
+const PLAIN: u8 = 8;
 
 /// What rows say of a document.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +100,7 @@ struct Holder<'a> {
     flags: u8,
     user: Option<&'a [u8]>,
     mint: &'a [u8],
-    /// As [`push_holder`] writes them.
+    /// As [`push_holder`] writes them; of a plain one the first alone, as the others are known.
     cells: &'a [u8],
 }
 
@@ -109,6 +111,14 @@ impl<'a> Holder<'a> {
 
     fn is_gone(&self) -> bool {
         self.flags & GONE != 0
+    }
+
+    fn push_cells(&self, csv: &mut CsvRows) {
+        csv.cells(self.cells);
+        if self.flags & PLAIN != 0 {
+            csv.cells(self.user.unwrap_or_default());
+            csv.cells(self.mint);
+        }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -133,6 +143,12 @@ impl<'a> Holder<'a> {
         let user = (flags & HAS_USER != 0).then_some(user);
         Some((Holder { flags: *flags, user, mint, cells }, rest))
     }
+}
+
+/// The first of three cells, if the others are `user` and `mint` as they are.
+fn without_plain<'c>(cells: &'c [u8], user: &[u8], mint: &[u8]) -> Option<&'c [u8]> {
+    let cells = cells.strip_suffix(mint)?.strip_suffix(b",")?;
+    cells.strip_suffix(user)?.strip_suffix(b",")
 }
 
 /// One worker's way of handing in copies.
@@ -178,7 +194,11 @@ impl<'a> CopyWriter<'a> {
             + u8::from(token.is_gone()) * GONE
             + u8::from(token.user().is_some()) * HAS_USER;
         let (user, mint) = (token.user(), token.mint());
-        let holder = Holder { flags, user, mint, cells: self.cells.bytes() };
+        let cells = self.cells.bytes();
+        let holder = match without_plain(cells, user.unwrap_or_default(), mint) {
+            Some(id) => Holder { flags: flags + PLAIN, user, mint, cells: id },
+            None => Holder { flags, user, mint, cells },
+        };
         self.copies.sort_by_key(|(part, _)| *part);
         for copies in self.copies.chunk_by(|a, b| a.0 == b.0) {
             self.parcel.clear();
@@ -361,7 +381,8 @@ impl CopyRows {
         let say = |csv: &mut CsvRows, code, amount: i64, judged| {
             let detail =
                 format_args!("{judged}: secret {tag:016x} stands in {proofs} proofs; {place} here");
-            reports::finding_row(csv, code, holder.cells, Some(i128::from(amount)), detail);
+            let amount = Some(i128::from(amount));
+            reports::finding_row(csv, code, |csv| holder.push_cells(csv), amount, detail);
         };
         let class = CLASSES[verdict.class()];
         say(&mut self.duplicates, FindingCode::DuplicateSecrets, copy.amount, class);

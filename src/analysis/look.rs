@@ -6,7 +6,7 @@ use super::findings_file::{FindingsFile, RowsByCode};
 use super::fingerprint::Fingerprints;
 use super::pass::located;
 use super::positions::PositionMap;
-use super::reports::{self, holder};
+use super::reports::{self, push_holder};
 use super::scan::flush_rows;
 use super::token::{FieldOrder, Proof, Token};
 use super::{AnalyzeError, FindingTotals, melts};
@@ -26,12 +26,12 @@ pub(super) struct Looked {
 }
 
 /// One worker of the second look.
-pub(super) struct Look<'a> {
+pub(super) struct Look<'a, 'p> {
     pub(super) prints: &'a Fingerprints,
     pub(super) tag_key: &'a SecretTagKey,
     pub(super) looked: &'a Looked,
     pub(super) copies: CopyWriter<'a>,
-    pub(super) positions: PositionMap<'a>,
+    pub(super) positions: &'a mut PositionMap<'p>,
     pub(super) order: FieldOrder,
     pub(super) rows: RowsByCode,
     pub(super) transaction_ids: RowBatch,
@@ -44,7 +44,7 @@ pub(super) struct LookResult {
     pub(super) rows: Vec<(FindingCode, Vec<u8>)>,
 }
 
-impl Look<'_> {
+impl Look<'_, '_> {
     /// Looks at the documents of `chunk` that have candidates.
     pub(super) fn at_chunk(
         &mut self,
@@ -72,9 +72,8 @@ impl Look<'_> {
     }
 
     /// Hands over what is left.
-    pub(super) fn finish(mut self) -> Result<(), AnalyzeError> {
-        self.copies.finish()?;
-        self.positions.flush()
+    pub(super) fn finish(self) -> Result<(), AnalyzeError> {
+        Ok(self.copies.finish()?)
     }
 
     fn at_token(
@@ -98,7 +97,13 @@ impl Look<'_> {
                     missing_change.amount += amount.unwrap_or(0);
                     let detail = "melted more than its cost, and no change document names it; \
                                   the amount is the difference";
-                    reports::finding_row(self.rows.of(code), code, &holder(token), amount, detail);
+                    reports::finding_row(
+                        self.rows.of(code),
+                        code,
+                        |csv| push_holder(csv, token),
+                        amount,
+                        detail,
+                    );
                     self.positions.mark(token.user(), token.mint(), code)?;
                 }
                 Kind::Secret => {}
@@ -133,7 +138,7 @@ fn same_value(batch: &mut RowBatch, value: Option<Value<'_>>, ordinal: u64, toke
     let amount = token.amount().map(i128::from);
     let detail = "several documents have this transaction_id";
     let code = FindingCode::DuplicateTransactionId;
-    reports::finding_row(&mut row, code, &holder(token), amount, detail);
+    reports::finding_row(&mut row, code, |csv| push_holder(csv, token), amount, detail);
     let has_user = [u8::from(token.user().is_some())];
     batch.push(&key, |payload| {
         for part in [&has_user, token.user().unwrap_or_default(), token.mint(), row.bytes()] {

@@ -297,23 +297,32 @@ pub fn analyze(
     let engine = Engine { input, options, prints, pool, shares, scratch, progress };
     let wallets = engine.read_wallets()?;
     let stores = engine.stores();
+    let positions = Mutex::new(Sorter::new(&engine.scratch, engine.shares.positions_sorted));
+    let mut maps: Vec<PositionMap<'_>> = Vec::new();
+    maps.resize_with(options.threads.max(1), || engine.position_map(&positions));
     let mut findings = FindingsFile::create(reports, &engine.scratch, engine.shares.findings)?;
     let (tokens, mut totals, changes) = engine.read_tokens(
         wallets.as_ref().map(|w| &w.0),
         &stores,
+        &mut maps,
         reports,
         &mut findings,
         encode,
         changes,
     )?;
     let snapshot = root_hash(&tokens, wallets.as_ref().map(|w| &w.1));
-    let positions = engine.compare_duplicates(
+    engine.compare_duplicates(
         stores,
+        &mut maps,
         tokens.documents(),
         snapshot,
         &mut findings,
         &mut totals,
     )?;
+    let mut map = maps.swap_remove(0);
+    maps.into_iter().try_for_each(|other| map.absorb(other))?;
+    map.flush()?;
+    let positions = engine.take_sorted(&positions)?;
     let ([deltas, balances, findings], shown) =
         engine.write_reports(positions, reports, findings, &mut totals)?;
     let reports = vec![deltas, balances, changes, findings];
@@ -364,7 +373,7 @@ impl Shares {
             positions: 3 * part / threads,
             positions_sorted: 3 * part,
             judged: part / threads / 4,
-            findings: 2 * part,
+            findings: part,
             sorter: part,
         }
     }
@@ -392,7 +401,6 @@ impl Engine<'_> {
             transaction_ids: parts(self.shares.ids),
             ids: parts(self.shares.ids),
             melts: parts(self.shares.melts),
-            positions: Mutex::new(Sorter::new(&self.scratch, self.shares.positions_sorted)),
         }
     }
 
@@ -468,6 +476,7 @@ impl Engine<'_> {
         &self,
         wallets: Option<&WalletTable>,
         stores: &Stores,
+        maps: &mut [PositionMap<'_>],
         reports: &Path,
         findings: &mut FindingsFile,
         encode: ChangeEncoder<'_>,
@@ -477,8 +486,8 @@ impl Engine<'_> {
         self.progress.begin("reading tokens", collection.stored_bytes(), Unit::Bytes);
         let (options, prints) = (self.options, &self.prints);
         let shared = Shared { options, prints, wallets, stores, encode };
-        let mut workers: Vec<Worker<'_>> = Vec::new();
-        workers.resize_with(self.options.threads, || Worker::new(&shared, self.shares.positions));
+        let mut workers: Vec<Worker<'_, '_>> =
+            maps.iter_mut().map(|map| Worker::new(&shared, map)).collect();
         let mut feed = self.feed(collection)?;
         let mut table = ChunkTable::new();
         let mut changes_csv = ReportFile::changes(reports)?;
@@ -506,17 +515,18 @@ impl Engine<'_> {
         Ok((table, totals, written))
     }
 
-    /// Compares what may occur twice and reports it; gives the positions of all users.
+    /// Compares what may occur twice and reports it.
     fn compare_duplicates(
         &self,
         stores: Stores,
+        maps: &mut [PositionMap<'_>],
         documents: u64,
         snapshot: Sha256Hash,
         findings: &mut FindingsFile,
         totals: &mut Totals,
-    ) -> Result<SortedRows, AnalyzeError> {
+    ) -> Result<(), AnalyzeError> {
         self.progress.begin("comparing duplicates", 0, Unit::Bytes);
-        let Stores { secrets, transaction_ids, ids, melts, positions } = stores;
+        let Stores { secrets, transaction_ids, ids, melts } = stores;
         let candidates = CandidateStore::new(&self.scratch, documents, self.shares.candidates);
         melts::propose(&self.pool, &melts, &candidates)?;
         for (kind, store) in
@@ -526,8 +536,7 @@ impl Engine<'_> {
         }
         let mut candidates = candidates.sorted();
         if candidates.is_empty()? {
-            findings.open(FindingCode::OrphanedTokens)?;
-            return self.take_sorted(&positions);
+            return findings.open(FindingCode::OrphanedTokens);
         }
         let ranges = Ranges::new(documents, 4096, 1024);
         let copies = Partitions::new(&self.scratch, ranges.count, self.shares.copies);
@@ -536,31 +545,29 @@ impl Engine<'_> {
         *totals.finding(FindingCode::MissingChange) = self.look_again(
             candidates,
             || CopyWriter::new(&copies, ranges),
-            &positions,
+            maps,
             &looked,
             &SecretTagKey::new(snapshot),
             findings,
         )?;
         look::refuse_shared_ids(self.take_sorted(&looked.ids)?, &self.input.tokens.name)?;
-        let mut map = self.position_map(&positions);
         *totals.finding(FindingCode::DuplicateTransactionId) = look::judge_transaction_ids(
             self.take_sorted(&looked.transaction_ids)?,
             self.sorter(),
-            &mut map,
+            &mut maps[0],
             findings,
         )?;
-        map.flush()?;
-        let judged = self.judge_secrets(&copies, ranges, &positions, findings)?;
+        let judged = self.judge_secrets(&copies, ranges, maps, findings)?;
         *totals.finding(FindingCode::DuplicateSecrets) = judged.duplicates;
         *totals.finding(FindingCode::DoubleCounted) = judged.double_counted;
-        self.take_sorted(&positions)
+        Ok(())
     }
 
     fn look_again<'b>(
         &'b self,
         mut candidates: Candidates,
         copies: impl Fn() -> CopyWriter<'b>,
-        positions: &'b Mutex<Sorter>,
+        maps: &'b mut [PositionMap<'_>],
         looked: &'b Looked,
         tag_key: &'b SecretTagKey,
         findings: &mut FindingsFile,
@@ -569,18 +576,18 @@ impl Engine<'_> {
         self.progress.begin("looking again", collection.stored_bytes(), Unit::Bytes);
         let mut feed = self.feed(collection)?;
         let mut missing_change = FindingTotals::default();
-        let mut workers = Vec::new();
-        workers.resize_with(self.options.threads, || Look {
+        let worker = |positions| Look {
             prints: &self.prints,
             tag_key,
             looked,
             copies: copies(),
-            positions: self.position_map(positions),
+            positions,
             order: token::FieldOrder::default(),
             rows: RowsByCode::default(),
             transaction_ids: RowBatch::default(),
             ids: RowBatch::default(),
-        });
+        };
+        let mut workers: Vec<Look<'_, '_>> = maps.iter_mut().map(worker).collect();
         pass::run(
             &self.pool,
             move |chunk: &mut Chunk| {
@@ -605,15 +612,13 @@ impl Engine<'_> {
         &self,
         copies: &Partitions,
         ranges: Ranges,
-        positions: &Mutex<Sorter>,
+        maps: &mut [PositionMap<'_>],
         findings: &mut FindingsFile,
     ) -> Result<CopyTotals, AnalyzeError> {
         self.progress.begin("judging secrets", 0, Unit::Documents);
         findings.open(FindingCode::DuplicateSecrets)?;
         let strays = Strays::default();
-        let mut workers = Vec::new();
-        workers.resize_with(self.options.threads, || self.position_map(positions));
-        let mut large = self.position_map(positions);
+        let mut large = maps[0].another();
         let mut report = CopyReport { findings, strays: &strays, totals: CopyTotals::default() };
         let mut parts = 0..ranges.count;
         let mut written = 0;
@@ -623,7 +628,7 @@ impl Engine<'_> {
                 self.progress.check()?;
                 Ok(parts.next())
             },
-            &mut workers,
+            maps,
             |positions, (), part| {
                 if copies.bytes_in(part) > self.shares.judged {
                     return Ok(None); // in its turn, below
@@ -641,8 +646,7 @@ impl Engine<'_> {
         )?;
         let totals = report.totals;
         findings.open(FindingCode::OrphanedTokens)?;
-        workers.push(large);
-        self.finish(workers, |mut positions| positions.flush())?;
+        large.flush()?;
         Ok(totals)
     }
 

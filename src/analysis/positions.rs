@@ -132,6 +132,9 @@ pub(super) struct Entry {
     wallet: Option<([u8; 12], WalletCheck)>,
 }
 
+/// Positions that are handed over under one lock.
+const FLUSHED_AT_ONCE: usize = 1024;
+
 /// Memory that an entry takes, about, besides its key.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
 
@@ -190,6 +193,11 @@ impl<'a> PositionMap<'a> {
         PositionMap { sorter, prints, memory_bytes_max, memory_bytes: 0, table: HashTable::new() }
     }
 
+    /// An empty one that hands its positions to the same sorter.
+    pub(super) fn another(&self) -> PositionMap<'a> {
+        PositionMap::new(self.sorter, self.prints, self.memory_bytes_max)
+    }
+
     /// The hash of a user at a mint.
     #[inline]
     pub(super) fn hash(&self, user: Option<&[u8]>, mint: &[u8]) -> u64 {
@@ -244,15 +252,29 @@ impl<'a> PositionMap<'a> {
         Ok(())
     }
 
+    /// Adds what `other` has.
+    pub(super) fn absorb(&mut self, other: PositionMap<'_>) -> Result<(), AnalyzeError> {
+        other.table.into_iter().try_for_each(|entry| {
+            let own = self.of(entry.hash, entry.user(), entry.mint())?;
+            own.position.add(&entry.position);
+            Ok(())
+        })
+    }
+
     /// Hands all positions to the sorter.
     pub(super) fn flush(&mut self) -> Result<(), AnalyzeError> {
         let (mut batch, mut key) = (RowBatch::default(), Vec::new());
-        for entry in self.table.drain() {
-            position_key(entry.user(), entry.mint(), &mut key);
-            batch.push(&key, |payload| entry.position.encode(payload));
+        let mut entries = self.table.drain().peekable();
+        while entries.peek().is_some() {
+            for entry in entries.by_ref().take(FLUSHED_AT_ONCE) {
+                position_key(entry.user(), entry.mint(), &mut key);
+                batch.push(&key, |payload| entry.position.encode(payload));
+            }
+            self.sorter.lock().unwrap_or_else(PoisonError::into_inner).append(&batch)?;
+            batch.clear();
         }
         self.memory_bytes = 0;
-        Ok(self.sorter.lock().unwrap_or_else(PoisonError::into_inner).append(&batch)?)
+        Ok(())
     }
 }
 

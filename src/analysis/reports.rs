@@ -137,24 +137,17 @@ pub(super) fn push_holder(cells: &mut CsvRows, token: &Token<'_>) {
     cells.text(token.mint());
 }
 
-/// As [`push_holder`], in a buffer of its own.
-pub(super) fn holder(token: &Token<'_>) -> Vec<u8> {
-    let mut cells = CsvRows::new();
-    push_holder(&mut cells, token);
-    cells.take()
-}
-
-/// Appends a row of `findings.csv`.
+/// Appends a row of `findings.csv`; `push_holder` adds the cells of the document.
 pub(super) fn finding_row(
     csv: &mut CsvRows,
     code: FindingCode,
-    holder: &[u8],
+    push_holder: impl FnOnce(&mut CsvRows),
     amount: Option<i128>,
     detail: impl Display,
 ) {
     csv.cells(code.as_str().as_bytes());
     csv.cells(code.severity().as_str().as_bytes());
-    csv.cells(holder);
+    push_holder(csv);
     csv.own_if(amount);
     csv.own_words(detail);
     csv.end_row();
@@ -260,13 +253,14 @@ fn negative_balance(position: &Position, npub: Option<&[u8]>) -> Option<(i128, S
 }
 
 fn negative_row(npub: Option<&[u8]>, mint: &[u8], sum: i128, statuses: &str) -> Vec<u8> {
-    let mut holder = CsvRows::new();
-    holder.text(b"");
-    holder.text(npub.unwrap_or_default());
-    holder.text(mint);
+    let push_holder = |csv: &mut CsvRows| {
+        csv.text(b"");
+        csv.text(npub.unwrap_or_default());
+        csv.text(mint);
+    };
     let detail = format!("the user's balance at the mint is below zero: {statuses}");
     let mut csv = CsvRows::new();
-    finding_row(&mut csv, FindingCode::NegativeBalance, holder.bytes(), Some(sum), &detail);
+    finding_row(&mut csv, FindingCode::NegativeBalance, push_holder, Some(sum), &detail);
     csv.take()
 }
 

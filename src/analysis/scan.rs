@@ -29,7 +29,6 @@ pub(super) struct Stores {
     pub(super) transaction_ids: Partitions,
     pub(super) ids: Partitions,
     pub(super) melts: Partitions,
-    pub(super) positions: Mutex<Sorter>,
 }
 
 /// What all workers read.
@@ -42,13 +41,13 @@ pub(super) struct Shared<'a> {
 }
 
 /// One worker's state over the whole pass.
-pub(super) struct Worker<'a> {
+pub(super) struct Worker<'a, 'p> {
     shared: &'a Shared<'a>,
     secrets: PartitionWriter<'a>,
     transaction_ids: PartitionWriter<'a>,
     ids: PartitionWriter<'a>,
     melts: PartitionWriter<'a>,
-    positions: PositionMap<'a>,
+    positions: &'a mut PositionMap<'p>,
     order: FieldOrder,
     /// Rows of the chunk under way.
     rows: RowsByCode,
@@ -65,8 +64,11 @@ pub(super) struct ChunkResult {
     pub(super) findings: Vec<(FindingCode, Vec<u8>)>,
 }
 
-impl<'a> Worker<'a> {
-    pub(super) fn new(shared: &'a Shared<'a>, position_bytes_max: usize) -> Worker<'a> {
+impl<'a, 'p> Worker<'a, 'p> {
+    pub(super) fn new(
+        shared: &'a Shared<'a>,
+        positions: &'a mut PositionMap<'p>,
+    ) -> Worker<'a, 'p> {
         let stores = shared.stores;
         Worker {
             shared,
@@ -74,7 +76,7 @@ impl<'a> Worker<'a> {
             transaction_ids: stores.transaction_ids.writer(),
             ids: stores.ids.writer(),
             melts: stores.melts.writer(),
-            positions: PositionMap::new(&stores.positions, shared.prints, position_bytes_max),
+            positions,
             order: FieldOrder::default(),
             rows: RowsByCode::default(),
             totals: Totals::default(),
@@ -82,12 +84,11 @@ impl<'a> Worker<'a> {
     }
 
     /// Hands over what is left and gives the counts.
-    pub(super) fn finish(mut self) -> Result<Totals, AnalyzeError> {
+    pub(super) fn finish(self) -> Result<Totals, AnalyzeError> {
         self.secrets.finish()?;
         self.transaction_ids.finish()?;
         self.ids.finish()?;
         self.melts.finish()?;
-        self.positions.flush()?;
         Ok(self.totals)
     }
 
@@ -185,15 +186,12 @@ impl<'a> Worker<'a> {
             position.sums[status as usize] += i128::from(amount);
         }
         let (rows, totals) = (&mut self.rows, &mut self.totals);
-        let mut holder = Vec::new();
         let mut report = |found: Found| {
             position.mask.add(Mask::of(found.code));
             totals.finding(found.code).add(found);
-            if holder.is_empty() {
-                holder = reports::holder(token);
-            }
-            let row = rows.of(found.code);
-            reports::finding_row(row, found.code, &holder, found.amount, found.detail);
+            let (row, holder) =
+                (rows.of(found.code), |csv: &mut _| reports::push_holder(csv, token));
+            reports::finding_row(row, found.code, holder, found.amount, found.detail);
         };
         let mut change = None;
         if rule::applies(token) {
