@@ -57,6 +57,15 @@ pub(crate) fn prose(text: &mut String, head: &str, sentence: &str) {
     line!(text, "{}", row.trim_end());
 }
 
+/// A fact under a word: one line where 80 columns are enough.
+fn fact(text: &mut String, word: &str, sentence: &str) {
+    let head = format!("{word:<10} ");
+    match columns_of(&head) + columns_of(sentence) {
+        0..=80 => line!(text, "{head}{sentence}"),
+        _ => prose(text, &head, sentence),
+    }
+}
+
 /// A heading over a table or list.
 fn heading(text: &mut String, words: &str) {
     line!(text, "{}", toned(Tone::Strong, words));
@@ -217,7 +226,7 @@ pub(crate) fn analyze(report: &AnalyzeReport) -> String {
 }
 
 /// `9: 3 unspent (the bug), 5 spent, 1 other`; the marks of an alarm are the caller's.
-fn melted(all: u64, unspent: u64, spent: u64) -> String {
+pub(crate) fn melted(all: u64, unspent: u64, spent: u64) -> String {
     let count = |count: u64| number(count.into());
     let mut text =
         format!("{}: {} unspent (the bug), {} spent", count(all), count(unspent), count(spent));
@@ -269,7 +278,7 @@ fn impact(report: &AnalyzeReport) -> String {
             counted(n, "token")
         ),
     };
-    prose(&mut text, "Repair     ", &repair);
+    fact(&mut text, "Repair", &repair);
     for (reason, count) in &report.not_changed {
         let count = count.as_u64().unwrap_or(0);
         line!(text, "           {}: {reason}", left_as_is(count));
@@ -352,7 +361,7 @@ fn already(count: u64) -> (String, &'static str) {
 }
 
 /// A state as people write it.
-fn in_words(state: &str) -> String {
+pub(crate) fn in_words(state: &str) -> String {
     state.replace('_', " ")
 }
 
@@ -557,7 +566,7 @@ pub(crate) fn diff(report: &DiffReport) -> String {
         number(report.only_in_first.into()),
         number(report.only_in_second.into())
     );
-    prose(&mut text, "Result     ", &counts);
+    fact(&mut text, "Result", &counts);
     if report.changed + report.only_in_first + report.only_in_second == 0 {
         line!(text, "           the same documents in another order");
     }

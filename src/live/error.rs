@@ -225,8 +225,18 @@ fn no_longer(count: u64, goal: Goal) -> String {
 fn first_of(listed: &[DriftEntry]) -> String {
     match listed {
         [] => String::new(),
-        [only] => format!(": token {}", only.id),
-        [first, ..] => format!(", the first is token {}", first.id),
+        [only] => format!(": token {}", named(only)),
+        [first, ..] => format!(", the first is token {}", named(first)),
+    }
+}
+
+/// The id, unless it could pass for words of the message: an `_id` may be any text.
+fn named(entry: &DriftEntry) -> String {
+    const ID_CHARACTERS_MAX: usize = 64;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_{}:$\"".contains(c);
+    match entry.id.len() <= ID_CHARACTERS_MAX && entry.id.chars().all(is_plain) {
+        true => entry.id.clone(),
+        false => format!("number {} of the snapshot", entry.ordinal),
     }
 }
 
