@@ -358,7 +358,7 @@ async fn missing_collections_and_odd_names_are_told() {
         try_export(&shared.uri, &options).await.unwrap_err().to_string()
     };
     let seen = error(options()).await;
-    assert!(seen.contains("no collection cashu_tokens; it has none"), "{seen}");
+    assert!(seen.contains("no collection cashu_tokens (it has none"), "{seen}");
     shared.database.create_collection("tokens").await.unwrap();
     let seen = error(options()).await;
     assert!(seen.contains("it has tokens") && seen.contains("--tokens"), "{seen}");

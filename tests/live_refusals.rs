@@ -122,7 +122,7 @@ async fn drift_is_found_before_the_first_write_or_left_and_listed() {
     tokens.delete_one(doc! {"_id": 3}).await.unwrap();
     let changed = ledger.tokens.read().await;
     let error = ledger.apply().await.unwrap_err();
-    refused(&error, "drift", "2 of the plan's documents");
+    refused(&error, "drift", "2 documents of the plan are no longer what the plan saw");
     ledger.assert_documents(&changed, "under abort").await;
     assert_eq!(fs::read_dir(ledger.plan_directory().join("runs")).unwrap().count(), 0);
     let report = ledger.apply_with(&skip(&ledger.options())).await.unwrap();
@@ -153,13 +153,29 @@ async fn a_rollback_leaves_what_was_changed_since() {
     let tokens = ledger.database.collection::<Document>("cashu_tokens");
     tokens.update_one(doc! {"_id": 5}, doc! {"$set": {"x": 1}}).await.unwrap();
     let changed = ledger.tokens.read().await;
-    refused(&ledger.roll_back().await.unwrap_err(), "drift", "1 of the plan's documents");
+    let error = ledger.roll_back().await.unwrap_err();
+    refused(&error, "drift", "1 document of the run is no longer what the run wrote: token {");
     ledger.assert_documents(&changed, "under abort").await;
     let report = ledger.roll_back_with(&skip(&ledger.options())).await.unwrap();
     assert_eq!((report.restored, report.drifted), (599, 1));
     let mut expected = ledger.before.clone();
     expected[5].clone_from(&changed[5]);
     ledger.assert_documents(&expected, "under skip").await;
+    // Given again, it still says what it left, and does not call it restored.
+    let again = ledger.roll_back().await.unwrap();
+    assert_eq!((again.restored, again.already_restored, again.drifted), (0, 599, 1));
+}
+
+#[tokio::test]
+async fn a_database_without_tokens_is_no_healthy_ledger() {
+    let ledger = Ledger::new(&melted(3)).await;
+    let server = ledger.server().await;
+    let tokens = ledger.database.collection::<Document>("cashu_tokens");
+    tokens.delete_many(doc! {}).await.unwrap();
+    assert_eq!(status(&server, &ledger.options()).await.unwrap().health.total_tokens, 0);
+    tokens.drop().await.unwrap();
+    let error = status(&server, &ledger.options()).await.unwrap_err();
+    assert!(error.to_string().contains("has no collection cashu_tokens"), "{error}");
 }
 
 #[tokio::test]
@@ -266,6 +282,8 @@ async fn validate_and_status_measure_a_healthy_ledger() {
     let report = validate(Some(&plan), &server, &options, &Progress::new()).await;
     assert!(report.ok, "{report:#?}");
     assert_eq!(report.checks.len(), 14);
+    let builds = report.checks.iter().find(|check| check.name.starts_with("index builds"));
+    assert_eq!(builds.map(|check| check.detail.as_str()), Some("none under way"));
     let changes = plan.content().totals.changes;
     let left: u64 = plan.content().not_changed.values().sum();
     let seen = status(&server, &options).await.unwrap();

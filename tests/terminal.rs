@@ -36,7 +36,7 @@ fn evened_line(line: &str) -> String {
         let (blanks, after) = rest.split_at(rest.find(word).unwrap());
         rest = &after[word.len()..];
         let next = words.get(place + 1).map(|next| next.trim_end_matches([',', ';', ':', ')']));
-        let shown = match line.contains(" MiB free, ") && next == Some("MiB") {
+        let shown = match line.contains("B free, about ") && place < 2 {
             true => "#".to_owned(),
             false => evened_word(word, next, line.contains(" UTC, ")),
         };

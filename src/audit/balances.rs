@@ -3,7 +3,7 @@
 use super::{SORTER_BYTES_MAX, Stop, hold};
 use crate::analysis::CsvRows;
 use crate::document::{Value, date_text, identifier_text};
-use crate::model::hash_bytes;
+use crate::model::{counted, grouped, hash_bytes};
 use crate::plan::{Change, Plan, Table};
 use crate::progress::Progress;
 use crate::scratch::{Row, ScratchError, Sorter};
@@ -31,7 +31,7 @@ pub(super) fn changes(plan: &Plan, progress: &Progress) -> Result<String, Stop> 
         }
     }
     hold(!table.next_into(&mut row)?, || format!("it has more than {number} rows"))?;
-    Ok(format!("{number} rows, each cell as in changes.bson"))
+    Ok(format!("{}, each cell as in changes.bson", counted(number, "row")))
 }
 
 /// The first cell of `row` that is not what `change` says.
@@ -138,8 +138,10 @@ pub(super) fn balances(plan: &Plan, progress: &Progress) -> Result<String, Stop>
         format!("balances change by {}, the changes have {} in all", total.delta, totals.amount.0)
     })?;
     Ok(format!(
-        "{deltas} changed of {balances}; they fall by {}, the sum of the changes, for every user and mint",
-        -total.delta
+        "{} of {} changed; they fall by {}, the sum of the changes, for every user and mint",
+        grouped(deltas.into()),
+        counted(balances, "balance"),
+        grouped(-total.delta)
     ))
 }
 

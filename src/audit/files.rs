@@ -2,7 +2,7 @@
 
 use super::{ANEW, AuditError, Stop, hold, what};
 use crate::analysis::ShownFindings;
-use crate::model::Check;
+use crate::model::{Check, counted, grouped};
 use crate::plan::{
     AnalyzeReport, BuildOptions, PAGE_BYTES_MAX, PAGE_FILE, PageError, PageSubject, Plan,
     REPORTS_DIRECTORY, SUMS_FILE, hash_file, summed_files, sums as make_sums,
@@ -51,7 +51,8 @@ pub(super) fn batches(plan: &Plan, progress: &Progress) -> Result<String, Stop> 
         )
     })?;
     let batches = plan.content().batches.len();
-    Ok(format!("{changes} changes in {batches} batches, {amount} in all, as plan.json says"))
+    let (changes, batches) = (counted(changes, "change"), counted(batches as u64, "batch"));
+    Ok(format!("{changes} in {batches}, {} in all, as plan.json says", grouped(amount)))
 }
 
 /// `SHA256SUMS` is what the files give, and there are no others.
@@ -83,7 +84,8 @@ pub(super) fn sums(plan: &Plan) -> Result<String, Stop> {
             hold(is_known, || "a file lies there that remelt did not write".to_owned())?;
         }
     }
-    Ok(format!("{} files, each as {SUMS_FILE} says, and no other", known.len()))
+    let files = counted(known.len() as u64, "file");
+    Ok(format!("{files}, each as {SUMS_FILE} says, and no other"))
 }
 
 /// The CSV reports have the lengths and hashes that stand in `plan.json`.
@@ -97,7 +99,10 @@ pub(super) fn bound_reports(plan: &Plan) -> Result<String, Stop> {
             format!("{} is not the file that plan.json binds", report.name)
         })?;
     }
-    Ok(format!("{} CSV files have the hashes in plan.json", plan.content().reports.len()))
+    Ok(format!(
+        "{} have the hashes in plan.json",
+        counted(plan.content().reports.len() as u64, "CSV file")
+    ))
 }
 
 /// The page is, byte for byte, what the plan and the reports give.

@@ -2,7 +2,7 @@
 
 use super::{Stop, hold};
 use crate::analysis::ShownFindings;
-use crate::model::FindingCode;
+use crate::model::{FindingCode, counted};
 use crate::plan::{Plan, Table};
 use crate::progress::Progress;
 use csv::ByteRecord;
@@ -86,7 +86,14 @@ pub(super) fn read(plan: &Plan, progress: &Progress) -> Result<(String, Found), 
     })?;
     let rows = total;
     let changed = plan.content().totals.changes;
-    Ok((format!("{rows} rows; those of the rule are the plan's {changed} changes"), found))
+    Ok((
+        format!(
+            "{}; those of the rule are the plan's {}",
+            counted(rows, "row"),
+            counted(changed, "change")
+        ),
+        found,
+    ))
 }
 
 /// The hashed name of the secret that a row is about.

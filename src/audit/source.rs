@@ -7,7 +7,7 @@ use super::balances::{TEXT_COLUMN, csv_cell};
 use super::{ANEW, AuditError, SORTER_BYTES_MAX, Stop, check, hold};
 use crate::analysis::RuleOptions;
 use crate::document::{Malformed, Value, find};
-use crate::model::{Check, hash_bytes};
+use crate::model::{Check, counted, hash_bytes};
 use crate::plan::{
     Batch, BuildOptions, PLAN_FILE, Plan, REPORTS_DIRECTORY, SUMMARY_FILE, Table, build, hash_file,
     summed_files,
@@ -124,7 +124,10 @@ impl Changes<'_> {
         hold(self.seen == planned, || {
             format!("{} of {planned} changes have a document", self.seen)
         })?;
-        Ok(format!("{planned} documents have the hash before, and give the hash after"))
+        Ok(format!(
+            "{} have the hash before, and give the hash after",
+            counted(planned, "document")
+        ))
     }
 }
 
@@ -168,7 +171,7 @@ fn compare_balances(plan: &Plan, mut documents: Sorter) -> Result<String, Stop> 
     }
     let differs = left_over(documents.finish()?)?;
     hold(differs == 0, || format!("{differs} users and mints have another balance"))?;
-    Ok(format!("{count} balances, added up anew from the documents alone"))
+    Ok(format!("{}, added up anew from the documents alone", counted(count, "balance")))
 }
 
 /// How many groups do not add up to nothing.
@@ -215,8 +218,11 @@ fn repeat(
         files.iter().filter(|file| hash(file).is_none()).map(String::as_str).collect();
     Ok(match (differing.is_empty(), is_same_tool) {
         (true, _) => {
-            let count = files.len();
-            Check::pass(name, format!("{count} files once more, the same bytes; {PLAN_FILE} too"))
+            let count = files.len() as u64;
+            Check::pass(
+                name,
+                format!("{} once more, the same bytes; {PLAN_FILE} too", counted(count, "file")),
+            )
         }
         (false, true) => Check::fail(name, format!("not the same: {}", differing.join(", ")), ANEW),
         (false, false) => {

@@ -3,7 +3,7 @@
 use super::files::read_bounded;
 use super::findings::{Found, FoundCode};
 use super::{Stop, hold};
-use crate::model::FindingCode;
+use crate::model::{FindingCode, counted};
 use crate::plan::{
     AnalyzeReport, JsonAmount, Plan, PlanReport, REPORTS_DIRECTORY, SUMMARY_FILE, health_score,
 };
@@ -57,7 +57,7 @@ pub(super) fn read(plan: &Plan, found: Option<&Found>) -> Result<(String, Analyz
         let holds = finding_holds(*code, &summary.findings[code.as_str()], found);
         same(code.as_str(), holds)?;
     }
-    Ok((format!("{checked} figures, each as the plan and the rows give it"), summary))
+    Ok((format!("{}, each as the plan and the rows give it", counted(checked, "figure")), summary))
 }
 
 /// Whether all but the measured times stands there as `analyze` writes it, the score anew from the counts:

@@ -30,11 +30,11 @@ pub(crate) fn run(args: &AnalyzeArgs, output: &Output) -> anyhow::Result<Exit> {
         }
     };
     output.result(&report, &render::analyze(&report))?;
-    Ok(if args.fail_on.iter().any(|wanted| occurs(&report, *wanted)) {
-        Exit::LeftOver
-    } else {
-        Exit::Done
-    })
+    if args.fail_on.iter().any(|wanted| occurs(&report, *wanted)) {
+        output.note("a finding named by --fail-on occurs: the exit code is 4");
+        return Ok(Exit::LeftOver);
+    }
+    Ok(Exit::Done)
 }
 
 fn locally(

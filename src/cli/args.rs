@@ -97,7 +97,7 @@ pub(crate) enum Command {
 /// Which snapshot, and how to find the collections in it.
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotArgs {
-    /// Database to read when a dump holds several
+    /// Database: of several in a dump the one to read; on a server, else the connection string's, else nctool
     #[arg(long, value_name = "NAME")]
     pub(crate) db: Option<String>,
     /// Name of the tokens' collection
@@ -151,7 +151,7 @@ impl std::fmt::Debug for ServerArgs {
 /// How files are compressed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum CompressArg {
-    /// Not
+    /// As they are, without compression
     None,
     /// Zstandard
     Zstd,

@@ -4,6 +4,7 @@
 use super::args::ConfirmArgs;
 use super::failure::Refusal;
 use super::output::print_lines;
+use super::render::prose;
 use remelt::analysis::printable;
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -41,9 +42,10 @@ pub(crate) fn consent(args: &ConfirmArgs, intent: &Intent<'_>) -> anyhow::Result
             ),
         );
     }
-    let mut text = format!("This will {what}.\n");
+    let mut text = String::new();
+    prose(&mut text, "", &format!("This will {what}."));
     for (label, fact) in facts {
-        text += &format!("  {label:<10} {fact}\n");
+        prose(&mut text, &format!("  {label:<10} "), fact);
     }
     print_lines(&text);
     let mut stderr = std::io::stderr().lock();

@@ -1,6 +1,6 @@
 //! The health check as text for people: 80 columns, readable without colour.
 
-use super::render::{bytes, number};
+use super::render::{bytes, in_words, melted, number, prose};
 use remelt::model::FindingCode;
 use remelt::monitor::alerts::Alert;
 use remelt::monitor::{HealthCheck, HealthStatus};
@@ -47,14 +47,9 @@ pub(crate) fn check(check: &HealthCheck, alerts: &[Alert]) -> String {
         line!(text, "As of      {as_of}");
     }
     if let Some(migration) = &check.migration {
-        line!(text, "Migration  {}", migration.state);
-        line!(
-            text,
-            "Melted     {}: {} unspent (the bug), {} spent",
-            number(migration.total_melted_tokens.into()),
-            number(migration.problematic_tokens.into()),
-            number(migration.spent_melted_tokens.into())
-        );
+        line!(text, "Migration  {}", in_words(&migration.state));
+        let (unspent, spent) = (migration.problematic_tokens, migration.spent_melted_tokens);
+        line!(text, "Melted     {}", melted(migration.total_melted_tokens, unspent, spent));
     }
     if let Some(balances) = &check.balances {
         let wrong = number(balances.users_with_issues.into());
@@ -70,9 +65,9 @@ pub(crate) fn check(check: &HealthCheck, alerts: &[Alert]) -> String {
     for alert in alerts {
         line!(text, "[{}] {}", alert.priority.as_str(), alert.title);
         for part in alert.detail.split("; ") {
-            line!(text, "  {part}");
+            prose(&mut text, "  ", part);
         }
-        line!(text, "  next: {}", alert.action);
+        prose(&mut text, "  next: ", &alert.action);
     }
     text
 }

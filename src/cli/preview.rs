@@ -36,15 +36,24 @@ fn measure(plan: &Plan, server: &ServerArgs, output: Output) -> anyhow::Result<S
     let runtime = runtime()?;
     let server = runtime.block_on(connect(server))?;
     let started = Instant::now();
-    watched(output, |progress| {
+    let seen = watched(output, |progress| {
         runtime.block_on(live::verify(plan, &server, &RunOptions::new(TOOL, now), progress))
     })?;
     let elapsed = started.elapsed();
+    if seen.missing > 0 {
+        anyhow::bail!(
+            "of {}, {} are not in database {}",
+            render::counted(seen.checked, "planned document"),
+            render::number(seen.missing.into()),
+            server.db()
+        );
+    }
     let seconds = (elapsed * 3).as_secs() + 1;
     Ok(format!(
-        "at least {seconds} seconds (measured: reading the {} documents once took {}.{:03} s and is \
-         done three times; writing comes on top and shows only when it is done)",
-        plan.content().totals.changes,
+        "at least {} (measured: reading {} once took {}.{:03} s and is done three times; writing comes \
+         on top and shows only when it is done)",
+        render::counted(seconds, "second"),
+        render::counted(seen.checked, "document"),
         elapsed.as_secs(),
         elapsed.subsec_millis()
     ))

@@ -52,8 +52,11 @@ pub(crate) fn run(args: &RehearseArgs, output: &Output) -> anyhow::Result<Exit> 
             let lock =
                 File::open(scratch.path()).context("could not open the scratch directory")?;
             lock.try_lock().context("could not lock the scratch directory")?;
-            let report = rehearse(args, &snapshot, scratch.path(), *output)?;
+            let mut report = rehearse(args, &snapshot, scratch.path(), *output)?;
             scratch.close().context("could not remove the scratch directory")?;
+            if let Some(plan) = &mut report.analyze.plan {
+                plan.path = String::new(); // it is gone
+            }
             report
         }
         Some(keep) => {

@@ -18,6 +18,7 @@ use remelt::generate::GenerateStats;
 use remelt::journal::{ApplyReport, DriftEntry, RollbackReport, RunState};
 use remelt::live::ValidateReport;
 use remelt::model::{Check, CheckResult, FindingCode, Severity};
+pub(crate) use remelt::model::{byte_size as bytes, counted, grouped as number};
 use remelt::plan::{AnalyzeReport, JsonAmount, PlanReport};
 use remelt::verify::VerifyReport;
 use serde_json::Value;
@@ -36,7 +37,7 @@ use line;
 const PROSE_COLUMNS: usize = 78;
 
 /// `sentence` in lines that fit, the first after `head` and the others as far in.
-fn prose(text: &mut String, head: &str, sentence: &str) {
+pub(crate) fn prose(text: &mut String, head: &str, sentence: &str) {
     let indent = columns_of(head);
     let mut row = head.to_owned();
     let mut columns = indent;
@@ -54,6 +55,15 @@ fn prose(text: &mut String, head: &str, sentence: &str) {
         columns += length;
     }
     line!(text, "{}", row.trim_end());
+}
+
+/// A fact under a word: one line where 80 columns are enough.
+fn fact(text: &mut String, word: &str, sentence: &str) {
+    let head = format!("{word:<10} ");
+    match columns_of(&head) + columns_of(sentence) {
+        0..=80 => line!(text, "{head}{sentence}"),
+        _ => prose(text, &head, sentence),
+    }
 }
 
 /// A heading over a table or list.
@@ -89,40 +99,8 @@ fn shortened(id: &str, columns: usize) -> String {
     format!("{head}...{tail}")
 }
 
-/// `1234567` as `1,234,567`.
-pub(crate) fn number(number: i128) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::from(if number < 0 { "-" } else { "" });
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Bytes in the largest binary unit that leaves a number above 1, with one decimal.
-pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut unit = 0;
-    let mut whole = count;
-    let mut tenths = 0;
-    while whole >= 1024 && unit + 1 < UNITS.len() {
-        tenths = whole % 1024 * 10 / 1024;
-        whole /= 1024;
-        unit += 1;
-    }
-    if unit == 0 { format!("{whole} B") } else { format!("{whole}.{tenths} {}", UNITS[unit]) }
-}
-
 fn seconds(elapsed: Duration) -> String {
     format!("{}.{:02} s", elapsed.as_secs(), elapsed.subsec_millis() / 10)
-}
-
-/// `1 token`, `2 tokens`.
-pub(crate) fn counted(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", number(count.into()), if count == 1 { "" } else { "s" })
 }
 
 fn count_in(finding: &Value) -> Option<u64> {
@@ -137,6 +115,12 @@ fn amount_in(finding: &Value) -> Option<i128> {
 /// The findings as a table, those that occur first in the order of reports.
 fn findings_table(report: &AnalyzeReport) -> String {
     let mut text = String::new();
+    let is_none = |code: &FindingCode| count_in(&report.findings[code.as_str()]) == Some(0);
+    if FindingCode::ALL.iter().all(is_none) {
+        let none: Vec<&str> = FindingCode::ALL.iter().map(|code| code.as_str()).collect();
+        wrapped(&mut text, "Findings   none. Looked for:", &none);
+        return text;
+    }
     line!(
         text,
         "{:<9} {:<26} {:>10} {:>10} {:>20}",
@@ -222,10 +206,8 @@ pub(crate) fn analyze(report: &AnalyzeReport) -> String {
     line!(text, "           {}", consistency(report.snapshot.consistency.as_str()));
     line!(
         text,
-        "Melted     {}: {} unspent (the bug), {} spent; health score {}",
-        number(stats.total_melted_tokens.into()),
-        number(stats.problematic_tokens.into()),
-        number(stats.spent_melted_tokens.into()),
+        "Melted     {}; health score {}",
+        melted(stats.total_melted_tokens, stats.problematic_tokens, stats.spent_melted_tokens),
         score(report.health_score)
     );
     line!(text);
@@ -243,22 +225,34 @@ pub(crate) fn analyze(report: &AnalyzeReport) -> String {
     text
 }
 
+/// `9: 3 unspent (the bug), 5 spent, 1 other`; the marks of an alarm are the caller's.
+pub(crate) fn melted(all: u64, unspent: u64, spent: u64) -> String {
+    let count = |count: u64| number(count.into());
+    let mut text =
+        format!("{}: {} unspent (the bug), {} spent", count(all), count(unspent), count(spent));
+    let others = all.saturating_sub(unspent).saturating_sub(spent);
+    if others > 0 {
+        text += &format!(", {} other", count(others));
+    }
+    text
+}
+
 fn plan(text: &mut String, plan: &PlanReport) {
     line!(text, "Plan       {}", plan.sha256);
     line!(
         text,
         "           {} in {}, repair time {}",
         counted(plan.changes, "change"),
-        if plan.batches == 1 {
-            "1 batch".into()
-        } else {
-            format!("{} batches", number(plan.batches.into()))
-        },
+        counted(plan.batches, "batch"),
         plan.repair_time
     );
     line!(text, "           {}", plan.path);
     line!(text, "Reports    {}", Path::new(&plan.path).join("reports").display());
     line!(text);
+    if plan.changes == 0 {
+        line!(text, "Nothing to repair: the plan changes no token.");
+        return;
+    }
     line!(text, "Next: look at reports/findings.csv and reports/balance_deltas.csv, then");
     line!(text, "  remelt preview {}", plan.path);
 }
@@ -274,18 +268,32 @@ fn consistency(word: &str) -> &'static str {
 fn impact(report: &AnalyzeReport) -> String {
     let mut text = String::new();
     let impact = &report.impact;
-    line!(
-        text,
-        "Repair     {} of {} become spent; balances fall by {} in all",
-        counted(impact.tokens_to_migrate, "token"),
-        counted(impact.affected_users, "user"),
-        number(impact.total_amount_affected.0)
-    );
+    let users = counted(impact.affected_users, "user");
+    let amount = number(impact.total_amount_affected.0);
+    let repair = match impact.tokens_to_migrate {
+        0 => "nothing: no token is to be changed".to_owned(),
+        1 => format!("1 token of {users} becomes spent; balances fall by {amount} in all"),
+        n => format!(
+            "{} of {users} become spent; balances fall by {amount} in all",
+            counted(n, "token")
+        ),
+    };
+    fact(&mut text, "Repair", &repair);
     for (reason, count) in &report.not_changed {
         let count = count.as_u64().unwrap_or(0);
-        line!(text, "           {} left as they are: {reason}", counted(count, "token"));
+        line!(text, "           {}: {reason}", left_as_is(count));
     }
     text
+}
+
+/// `1 token left as it is`, `2 tokens left as they are`.
+fn left_as_is(count: u64) -> String {
+    let tokens = counted(count, "token");
+    if count == 1 {
+        format!("{tokens} left as it is")
+    } else {
+        format!("{tokens} left as they are")
+    }
 }
 
 /// `export`.
@@ -318,7 +326,7 @@ pub(crate) fn export(report: &ExportReport) -> String {
 /// `apply`, on the server or a copy.
 pub(crate) fn applied(report: &ApplyReport, plan: &Path, copy: Option<&Path>) -> String {
     let mut text = String::new();
-    line!(text, "Run        {}: {}", report.run_id, report.state.as_str());
+    line!(text, "Run        {}: {}", report.run_id, in_words(report.state.as_str()));
     line!(text, "Plan       {}", report.plan_sha256);
     line!(
         text,
@@ -326,14 +334,11 @@ pub(crate) fn applied(report: &ApplyReport, plan: &Path, copy: Option<&Path>) ->
         counted(report.applied, "token"),
         report.seconds,
         number(report.documents_per_second.into()),
-        if report.batches == 1 {
-            "1 batch".into()
-        } else {
-            format!("{} batches", number(report.batches.into()))
-        }
+        counted(report.batches, "batch")
     );
     if report.already_applied > 0 {
-        line!(text, "           {} were as planned before", number(report.already_applied.into()));
+        let (already, were) = already(report.already_applied);
+        line!(text, "           {already} {were} as planned before");
     }
     drifted(&mut text, report.drifted, &report.drift);
     if let Some(copy) = copy {
@@ -351,9 +356,18 @@ pub(crate) fn applied(report: &ApplyReport, plan: &Path, copy: Option<&Path>) ->
     text
 }
 
+fn already(count: u64) -> (String, &'static str) {
+    (number(count.into()), if count == 1 { "was" } else { "were" })
+}
+
+/// A state as people write it.
+pub(crate) fn in_words(state: &str) -> String {
+    state.replace('_', " ")
+}
+
 /// How to go on with a run that stopped.
 fn stopped(text: &mut String, state: RunState) {
-    let word = state.as_str();
+    let word = in_words(state.as_str());
     line!(text, "Stopped ({word}) between two batches. Next: the same command goes on there:");
     line!(text, "  {}", this_command());
 }
@@ -361,7 +375,7 @@ fn stopped(text: &mut String, state: RunState) {
 /// `rollback`, on the server or a copy.
 pub(crate) fn rolled_back(report: &RollbackReport, copy: Option<&Path>) -> String {
     let mut text = String::new();
-    line!(text, "Run        {}: {}", report.run_id, report.state.as_str());
+    line!(text, "Run        {}: {}", report.run_id, in_words(report.state.as_str()));
     line!(
         text,
         "Restored   {} byte for byte in {:.2} s",
@@ -369,7 +383,8 @@ pub(crate) fn rolled_back(report: &RollbackReport, copy: Option<&Path>) -> Strin
         report.seconds
     );
     if report.already_restored > 0 {
-        line!(text, "           {} were as before already", number(report.already_restored.into()));
+        let (already, were) = already(report.already_restored);
+        line!(text, "           {already} {were} as before already");
     }
     drifted(&mut text, report.drifted, &report.drift);
     if let Some(copy) = copy {
@@ -393,15 +408,12 @@ fn drifted(text: &mut String, count: u64, listed: &[DriftEntry]) {
     if count == 0 {
         return;
     }
-    line!(
-        text,
-        "Left       {} changed by somebody else, left as they are:",
-        counted(count, "token")
-    );
+    let colon = if listed.is_empty() { "" } else { ":" };
+    line!(text, "Left       changed by somebody else: {}{colon}", left_as_is(count));
     for entry in listed.iter().take(DRIFT_SHOWN_MAX) {
         line!(text, "             {}", entry.id);
     }
-    if count > DRIFT_SHOWN_MAX as u64 {
+    if count > DRIFT_SHOWN_MAX as u64 && !listed.is_empty() {
         line!(text, "             ... and more; the run's manifest lists them");
     }
 }
@@ -431,6 +443,9 @@ pub(crate) fn audit(report: &AuditReport, plan: &Path, has_snapshot: bool) -> St
     let mut text = String::new();
     checks(&mut text, &report.checks);
     match (report.ok, has_snapshot) {
+        (false, _) if only_snapshot_fails(report) => {
+            line!(text, "The plan holds together, but was NOT compared: it is another snapshot's.");
+        }
         (false, _) => line!(text, "The plan or its reports do NOT hold."),
         (true, true) => line!(text, "All of it holds, and follows from the snapshot."),
         (true, false) => {
@@ -441,12 +456,21 @@ pub(crate) fn audit(report: &AuditReport, plan: &Path, has_snapshot: bool) -> St
     text
 }
 
-/// `validate`.
-pub(crate) fn validate(report: &ValidateReport, plan: &Path) -> String {
+fn only_snapshot_fails(report: &AuditReport) -> bool {
+    let mut failed = report.checks.iter().filter(|check| check.result == CheckResult::Fail);
+    failed.next().is_some_and(|check| check.name == "snapshot") && failed.next().is_none()
+}
+
+/// `validate`, with the arguments that apply needs as well.
+pub(crate) fn validate(report: &ValidateReport, plan: &Path, same: &str) -> String {
     let mut text = String::new();
     checks(&mut text, &report.checks);
     if report.ok {
-        line!(text, "Ready. Next: remelt apply {} --confirm", plan.display());
+        prose(
+            &mut text,
+            "Ready. Next: ",
+            &format!("remelt apply {}{same} --confirm", plan.display()),
+        );
     } else {
         line!(text, "Not ready: mend what failed and validate again.");
     }
@@ -467,9 +491,11 @@ pub(crate) fn verify(report: &VerifyReport) -> String {
     ] {
         line!(text, "           {:>12}  {what}", number(count.into()));
     }
-    let result = match report.ok {
-        true => toned(Tone::Good, "ok"),
-        false => toned(Tone::Bad, "NOT as planned"),
+    let is_untouched = report.checked > 0 && report.as_before == report.checked;
+    let result = match (report.ok, is_untouched) {
+        (true, _) => toned(Tone::Good, "ok"),
+        (false, true) => toned(Tone::Bad, "NOT applied: every token is as before the repair"),
+        (false, false) => toned(Tone::Bad, "NOT as planned"),
     };
     line!(text, "Result     {result}");
     text
@@ -533,20 +559,25 @@ pub(crate) fn diff(report: &DiffReport) -> String {
         line!(text, "Result     identical: {}", counted(report.unchanged, "document"));
         return text;
     }
-    line!(
-        text,
-        "Result     {} unchanged, {} changed, {} only in the first, {} only in the second",
+    let counts = format!(
+        "{} unchanged, {} changed, {} only in the first, {} only in the second",
         number(report.unchanged.into()),
         number(report.changed.into()),
         number(report.only_in_first.into()),
         number(report.only_in_second.into())
     );
+    fact(&mut text, "Result", &counts);
     if report.changed + report.only_in_first + report.only_in_second == 0 {
         line!(text, "           the same documents in another order");
     }
+    let mut had_fields = true;
     for difference in &report.differences {
-        line!(text);
-        line!(text, "{} {} ({})", difference.collection, difference.id, difference.kind);
+        if had_fields || !difference.fields.is_empty() {
+            line!(text);
+        }
+        had_fields = !difference.fields.is_empty();
+        let kind = in_words(difference.kind).replace(" in ", " in the ");
+        line!(text, "{} {} ({kind})", difference.collection, difference.id);
         for field in &difference.fields {
             let row = format!("  {:<12} {} -> {}", field.name, field.before, field.after);
             if row.chars().count() <= PROSE_COLUMNS {
@@ -579,19 +610,4 @@ pub(crate) fn generate(path: &Path, stats: &GenerateStats) -> String {
     );
     line!(text, "The truth about it is in {}", path.join("truth.json").display());
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_and_bytes_have_a_unit() {
-        assert_eq!(number(0), "0");
-        assert_eq!(number(-1_234_567), "-1,234,567");
-        assert_eq!(number(100), "100");
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1536), "1.5 KiB");
-        assert_eq!(bytes(u64::MAX), "16383.9 PiB");
-    }
 }

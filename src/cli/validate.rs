@@ -17,6 +17,20 @@ pub(crate) fn run(args: &ValidateArgs, output: &Output) -> anyhow::Result<Exit> 
     let report = watched(*output, |progress| {
         runtime.block_on(live::validate(Some(&plan), &server, &options, progress))
     });
-    output.result(&report, &render::validate(&report, &args.plan_dir))?;
+    output.result(&report, &render::validate(&report, &args.plan_dir, &same(args)))?;
     Ok(if report.ok { Exit::Done } else { Exit::Refused })
+}
+
+/// The arguments that apply needs as validate did. A connection string may hold a password and is not shown.
+fn same(args: &ValidateArgs) -> String {
+    let mut same = String::new();
+    if std::env::var_os("MONGODB_URI").is_none() {
+        same += " --uri URI";
+    }
+    for (option, value) in [("db", &args.server.db), ("target", &args.run.target)] {
+        if let Some(value) = value {
+            same += &format!(" --{option} {value}");
+        }
+    }
+    same
 }

@@ -29,15 +29,15 @@ pub enum ExportError {
     Standalone,
     /// The collection is not there.
     #[error(
-        "the database {db} has no collection {wanted}; it has {found}: say the database with --db, or \
-         the collection with --{option}"
+        "the database {db} has no collection {wanted} ({found}); say the database with --db, or the \
+         collection with --{option}"
     )]
     NoCollection {
         /// The database.
         db: String,
         /// What was looked for.
         wanted: String,
-        /// What is there.
+        /// What is there, in words.
         found: String,
         /// The option that names it.
         option: &'static str,

@@ -172,7 +172,8 @@ impl Run<'_> {
             let room = DRIFT_LISTED_MAX.saturating_sub(listed.len());
             listed.extend(drift.into_iter().take(room));
         }
-        if count > 0 { Err(RunError::Drift { count, listed, written: 0 }) } else { Ok(()) }
+        let goal = Goal::Apply;
+        if count > 0 { Err(RunError::Drift { goal, count, listed, written: 0 }) } else { Ok(()) }
     }
 
     async fn check(&self, key: UnitKey) -> Result<Vec<crate::journal::DriftEntry>, RunError> {

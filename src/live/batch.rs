@@ -176,7 +176,12 @@ impl Attempt<'_> {
         match decide(self.context.goal, recorded, seen.observed(), on_drift) {
             Step::RefuseDrift => {
                 let count = drifted.len() as u64;
-                return Err(Fault::Stop(RunError::Drift { count, listed: drifted, written: 0 }));
+                return Err(Fault::Stop(RunError::Drift {
+                    goal: self.context.goal,
+                    count,
+                    listed: drifted,
+                    written: 0,
+                }));
             }
             Step::Record => {}
             _ => self.set(session, &seen, from).await?,
@@ -297,7 +302,8 @@ impl Attempt<'_> {
         if let Some(done) = attempted {
             return Ok(UnitEnd::Done(done));
         }
-        let already = found.changes - found.left.min(found.changes);
+        let written = found.changes - found.left.min(found.changes);
+        let already = written - found.not_restored.min(written);
         Ok(UnitEnd::Done(UnitDone { written: 0, already, drifted: Vec::new() }))
     }
 }

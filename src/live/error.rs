@@ -1,6 +1,7 @@
 //! Why a run did not do what it was asked, and which exit code that is.
 
-use crate::journal::{DriftEntry, RunDirectoryError};
+use crate::journal::{DriftEntry, Goal, RunDirectoryError};
+use crate::model::counted;
 use crate::plan::PlanError;
 use crate::server::ServerError;
 
@@ -27,7 +28,7 @@ pub enum RunError {
     Directory(#[from] RunDirectoryError),
     /// No transactions there.
     #[error(
-        "this is a standalone server, which has no transactions, so nothing could be undone safely: \
+        "this is a standalone server, which has no transactions, so nothing could be undone safely; \
          make it a replica set of one member (--replSet and replSetInitiate), then run again"
     )]
     Standalone,
@@ -41,7 +42,7 @@ pub enum RunError {
     #[error(
         "the plan's snapshot does not say which deployment it came from (a dump of another program, or \
          exported by a user who may not see the replica set's id); if you are sure that it was taken from \
-         this deployment's database {db}, confirm that, or name the target as {target}"
+         this deployment's database {db}, name that: --target {target}"
     )]
     ForeignPlan {
         /// The database.
@@ -52,7 +53,7 @@ pub enum RunError {
     /// Another deployment.
     #[error(
         "the plan was made from replica set {planned} and this is {seen}; nothing was written: connect to \
-         the right deployment, or, if this is a restored copy, name it as the target: {target}"
+         the right deployment, or, if this is a restored copy, name it: --target {target}"
     )]
     OtherDeployment {
         /// The plan's.
@@ -123,11 +124,21 @@ pub enum RunError {
     LeaseLost,
     /// Documents have changed.
     #[error(
-        "{count} of the plan's documents are no longer what the plan saw{}; {}", first_of(listed),
-        if *written == 0 { "nothing was written: export and analyze anew, or leave them with --on-drift skip".to_owned() }
-        else { format!("the run stopped after {written} documents, which are recorded: go on with --on-drift skip, or roll back") }
+        "{}{}; {}", no_longer(*count, *goal), first_of(listed),
+        match (*written, goal) {
+            (0, Goal::Apply) => "nothing was written: export and analyze anew, or leave what changed with \
+                --on-drift skip".to_owned(),
+            (0, Goal::Rollback) => "nothing was written: --on-drift skip leaves what changed and restores \
+                the rest".to_owned(),
+            (n, Goal::Apply) => format!("the run stopped after {}, which are recorded: go on with \
+                --on-drift skip, or roll back", counted(n, "document")),
+            (n, Goal::Rollback) => format!("the rollback stopped after {}, which are recorded: go on with \
+                --on-drift skip", counted(n, "document")),
+        }
     )]
     Drift {
+        /// What was under way.
+        goal: Goal,
         /// How many.
         count: u64,
         /// Some of them.
@@ -202,10 +213,30 @@ pub enum RunError {
     Lag(ServerError),
 }
 
+fn no_longer(count: u64, goal: Goal) -> String {
+    let documents = counted(count, "document");
+    let is = if count == 1 { "is" } else { "are" };
+    match goal {
+        Goal::Apply => format!("{documents} of the plan {is} no longer what the plan saw"),
+        Goal::Rollback => format!("{documents} of the run {is} no longer what the run wrote"),
+    }
+}
+
 fn first_of(listed: &[DriftEntry]) -> String {
-    match listed.first() {
-        Some(first) => format!(" (the first is token number {} of the snapshot)", first.ordinal),
-        None => String::new(),
+    match listed {
+        [] => String::new(),
+        [only] => format!(": token {}", named(only)),
+        [first, ..] => format!(", the first is token {}", named(first)),
+    }
+}
+
+/// The id, unless it could pass for words of the message: an `_id` may be any text.
+fn named(entry: &DriftEntry) -> String {
+    const ID_CHARACTERS_MAX: usize = 64;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_{}:$\"".contains(c);
+    match entry.id.len() <= ID_CHARACTERS_MAX && entry.id.chars().all(is_plain) {
+        true => entry.id.clone(),
+        false => format!("number {} of the snapshot", entry.ordinal),
     }
 }
 

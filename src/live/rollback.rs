@@ -89,7 +89,10 @@ pub(super) async fn find_run(
             let mut runs: Vec<StoredRun> = runs.into_iter().filter(of_plan).collect();
             let live = runs.iter().position(|run| run.state != RunState::RolledBack);
             if runs.is_empty() {
-                let text = format!("database {} has no run of this plan", server.db());
+                let text = format!(
+                    "database {} has no run of this plan; remelt status lists the runs",
+                    server.db()
+                );
                 return Err(RunError::NoBackup(text));
             }
             Ok(runs.swap_remove(live.unwrap_or(0)))
@@ -123,8 +126,11 @@ async fn with_lease(
     log.append(&Record::Started { goal: Goal::Rollback, plan_sha256, at })?;
     log.reconcile(&recorded, &local)?;
     let is_undone = |found: &&Recorded| !found.is_applied;
-    log.already =
-        recorded.iter().filter(is_undone).map(|r| r.changes - r.left.min(r.changes)).sum();
+    for found in recorded.iter().filter(is_undone) {
+        let written = found.changes - found.left.min(found.changes);
+        log.already += written - found.not_restored.min(written);
+        log.drifted += found.not_restored;
+    }
     let undo = Undo { server, options, progress, run, log: Mutex::new(log) };
     undo.run(lease, plan_sha256, &recorded).await
 }
@@ -217,7 +223,8 @@ impl Undo<'_> {
             let room = DRIFT_LISTED_MAX.saturating_sub(listed.len());
             listed.extend(drift.into_iter().take(room));
         }
-        if count > 0 { Err(RunError::Drift { count, listed, written: 0 }) } else { Ok(()) }
+        let goal = Goal::Rollback;
+        if count > 0 { Err(RunError::Drift { goal, count, listed, written: 0 }) } else { Ok(()) }
     }
 
     async fn check(&self, key: UnitKey) -> Result<Vec<DriftEntry>, RunError> {

@@ -6,7 +6,7 @@ use super::options::RunOptions;
 use super::patience::patiently;
 use super::store::{read_recorded, read_run_documents};
 use crate::journal::RunState;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, grouped};
 use crate::server::{Server, ServerError, failed};
 use mongodb::bson::{Bson, Document, doc};
 use serde::Serialize;
@@ -184,6 +184,10 @@ pub async fn migration_and_runs(
 pub async fn status(server: &Server, options: &RunOptions) -> Result<StatusReport, ServerError> {
     let counts = count_tokens(server, TOKENS, options.retry).await?;
     let (state, runs) = migration_and_runs(server, options).await?;
+    if counts.total == 0 && runs.is_empty() {
+        // An empty answer must not look like a healthy ledger when the name is wrong.
+        has_tokens(server, options).await?;
+    }
     let migration = MigrationReport {
         is_completed: state == "completed",
         migration_needed: counts.problematic > 0,
@@ -200,6 +204,17 @@ pub async fn status(server: &Server, options: &RunOptions) -> Result<StatusRepor
     };
     let recommendations = recommend(&migration, &runs);
     Ok(StatusReport { migration, runs, health, recommendations })
+}
+
+async fn has_tokens(server: &Server, options: &RunOptions) -> Result<(), ServerError> {
+    let named = patiently(options.retry, || async {
+        server.database().list_collection_names().filter(doc! {"name": TOKENS}).await
+    });
+    let named = named.await.map_err(failed("list the collections", "listCollections"))?;
+    match named.is_empty() {
+        false => Ok(()),
+        true => Err(ServerError::NoCollection { db: server.db().to_owned(), collection: TOKENS }),
+    }
 }
 
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)] // a score for people, no amount
@@ -257,11 +272,21 @@ pub fn recommend(migration: &MigrationReport, runs: &[RunReport]) -> Vec<Recomme
             });
         }
     }
-    if migration.migration_needed {
+    if let Some(run) = runs.iter().find(|run| run.is_active) {
+        found.push(Recommendation {
+            kind: "run",
+            priority: "low",
+            message: format!("Run {} is at work, or its process died a moment ago", run.run_id),
+            action: "Wait for it to end; if it died, run the same command again".to_owned(),
+        });
+    } else if migration.migration_needed {
         found.push(Recommendation {
             kind: "migration",
             priority: if migration.is_completed { "medium" } else { "high" },
-            message: format!("{} melted tokens are unspent", migration.problematic_tokens),
+            message: match migration.problematic_tokens {
+                1 => "1 melted token is unspent".to_owned(),
+                n => format!("{} melted tokens are unspent", grouped(n.into())),
+            },
             action: match migration.is_completed {
                 true => "If the plan left them (its reports/findings.csv says so), settle them by hand; \
                          else they are new: remelt export, remelt analyze",

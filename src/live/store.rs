@@ -4,12 +4,13 @@
 //! the fences of the lease (see `lease.rs`). `remelt_journal` holds one document a committed batch, or a
 //! part of one: `_id: {run, batch, from}`, `state` (`applied`, `rolled_back`), `planSha256`, `changes`,
 //! `sha256` and `undo` (the batch's bytes of `changes.bson` and their hash), `left` (positions in it that
-//! were not written), `at`. It is written in the batch's own transaction, so it is the truth.
+//! were not written), `notRestored` (those that rolling back left), `at`. It is written in the batch's own transaction, so it is the truth.
 
 use super::error::RunError;
+use super::mongo::left_field;
 use super::options::RunOptions;
 use super::patience::patiently;
-use crate::journal::RunState;
+use crate::journal::{Goal, RunState};
 use crate::model::{Sha256Hash, hash_bytes};
 use crate::plan::Batch;
 use crate::server::{Server, ServerError, error_code, failed};
@@ -63,7 +64,10 @@ pub(super) struct Recorded {
     pub(super) batch: u64,
     pub(super) from: u64,
     pub(super) changes: u64,
+    /// Documents that applying left as they are.
     pub(super) left: u64,
+    /// Documents that rolling back left as they are.
+    pub(super) not_restored: u64,
     pub(super) is_applied: bool,
     pub(super) sha256: Sha256Hash,
 }
@@ -199,11 +203,13 @@ pub(super) async fn read_recorded(
 /// What a journal document says besides its images.
 pub(super) fn recorded(document: &Document) -> Option<Recorded> {
     let id = document.get_document("_id").ok()?;
+    let listed = |goal| document.get_array(left_field(goal)).map_or(0, |it| it.len() as u64);
     Some(Recorded {
         batch: unsigned(id, "batch")?,
         from: unsigned(id, "from")?,
         changes: unsigned(document, "changes")?,
-        left: document.get_array("left").map_or(0, |left| left.len() as u64),
+        left: listed(Goal::Apply),
+        not_restored: listed(Goal::Rollback),
         is_applied: document.get_str("state").ok()? == APPLIED,
         sha256: document.get_str("sha256").ok()?.parse().ok()?,
     })

@@ -10,10 +10,10 @@ use super::place::{Place, find_place};
 use super::status::TOKENS;
 use super::store::may_write;
 use super::verify::verify;
-use crate::model::{Check, CheckResult};
+use crate::model::{Check, CheckResult, byte_size, counted, grouped};
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::server::{Server, ServerError, durable, failed};
+use crate::server::{DeploymentKind, Server, ServerError, durable, failed};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReadConcern;
@@ -70,17 +70,23 @@ async fn reachable(server: &Server) -> Check {
             let ms = began.elapsed().as_millis();
             Check::pass("reachable", format!("{} answers in {ms} ms", server.hosts()))
         }
-        Err(error) => Check::fail("reachable", error.to_string(), "start the server"),
+        Err(error) => failing("reachable", &error, "start the server"),
     }
 }
 
 fn deployment(server: &Server) -> Check {
     let deployment = server.deployment();
-    let set = deployment.replica_set.as_deref().unwrap_or("no replica set");
-    let detail = format!("{:?}, {set}, version {}", deployment.kind, deployment.server_version);
+    let kind = match (deployment.kind, &deployment.replica_set) {
+        (DeploymentKind::Standalone, _) => "standalone server, no replica set".to_owned(),
+        (DeploymentKind::Mongos, _) => "sharded cluster".to_owned(),
+        (DeploymentKind::ReplicaSet, set) => {
+            format!("replica set {}", set.as_deref().unwrap_or_default())
+        }
+    };
+    let detail = format!("{kind}, MongoDB {}", deployment.server_version);
     match guard_deployment(server) {
         Ok(()) => Check::pass("deployment", detail),
-        Err(error) => Check::fail("deployment", detail, &error.to_string()),
+        Err(error) => Check { detail, ..failing("deployment", &error, "") },
     }
 }
 
@@ -102,8 +108,7 @@ async fn transactions(server: &Server) -> Check {
             Check::pass("transactions", format!("one was run and aborted in {ms} ms"))
         }
         Err(error) => {
-            let action = "transactions need a replica set or a sharded cluster";
-            Check::fail("transactions", error.to_string(), action)
+            failing("transactions", &error, "transactions need a replica set or a sharded cluster")
         }
     }
 }
@@ -112,8 +117,7 @@ async fn privileges(server: &Server, options: &RunOptions) -> Check {
     match may_write(server, TOKENS, options).await {
         Ok(()) => Check::pass("privileges", "the server accepts updates on all four collections"),
         Err(error) => {
-            let action = "grant the role readWrite on the database to the user";
-            Check::fail("privileges", error.to_string(), action)
+            failing("privileges", &error, "grant the role readWrite on the database to the user")
         }
     }
 }
@@ -128,7 +132,7 @@ async fn write_concern(server: &Server) -> Check {
     let reply = server.database().run_command(update).await;
     let ms = began.elapsed().as_millis();
     match reply.map_err(failed("write at majority", "update on cashu_tokens")) {
-        Err(error) => Check::fail(name, error.to_string(), action),
+        Err(error) => failing(name, &error, action),
         Ok(reply) if reply.contains_key("writeConcernError") => {
             Check::fail(name, format!("no majority answered in {ms} ms"), action)
         }
@@ -153,7 +157,9 @@ async fn server_disk(server: &Server, plan: Option<&Plan>) -> Check {
         _ => None,
     };
     let free = stats.ok().and_then(|stats| {
-        number(&stats, "fsTotalSize")?.checked_sub(number(&stats, "fsUsedSize")?)
+        // Of a database that is not there, the server says 0.
+        let total = number(&stats, "fsTotalSize").filter(|total| *total > 0)?;
+        total.checked_sub(number(&stats, "fsUsedSize")?)
     });
     room(name, free, needed)
 }
@@ -172,9 +178,10 @@ fn local_disk(plan: &Plan) -> Check {
 
 fn room(name: &'static str, free: Option<u64>, needed: u64) -> Check {
     let Some(free) = free else {
-        return Check::warn(name, "nobody told how much is free", "check it by hand");
+        return Check::warn(name, "how much is free could not be found out", "check it by hand");
     };
-    let detail = format!("{} MiB free, about {} needed", free >> 20, (needed >> 20) + 1);
+    let about = needed.max(1 << 20);
+    let detail = format!("{} free, about {} needed", byte_size(free), byte_size(about));
     if free < needed {
         Check::fail(name, detail, "free some space")
     } else if free < needed.saturating_mul(2) {
@@ -233,7 +240,7 @@ async fn lease(server: &Server) -> Check {
                 format!("run {} is active, or its process died a moment ago", holder.run_id);
             Check::fail("lease", detail, "wait for it to end")
         }
-        Err(error) => Check::fail("lease", error.to_string(), "grant find on remelt_runs"),
+        Err(error) => failing("lease", &error, "grant find on remelt_runs"),
     }
 }
 
@@ -255,18 +262,23 @@ async fn operations(server: &Server) -> Check {
         doc! {"$project": {"opid": 1}},
     ];
     let found = async {
-        let found = server.client().database("admin").aggregate(pipeline).await?;
-        found.try_collect::<Vec<Document>>().await
+        // The server refuses any other read concern for this stage.
+        let admin = server.client().database("admin");
+        let asked = admin.aggregate(pipeline);
+        asked.read_concern(ReadConcern::local()).await?.try_collect::<Vec<Document>>().await
     };
-    match found.await {
+    match found.await.map_err(failed("see operations", "inprog")) {
         Ok(found) if found.is_empty() => Check::pass(name, "none under way"),
         Ok(found) => {
             let detail = format!("{} under way", found.len());
             Check::warn(name, detail, "wait for them to end")
         }
-        Err(_) => {
+        Err(error) if error.is_permission() => {
             let detail = "the user may not see other users' operations (privilege inprog)";
             Check::warn(name, detail, "grant the role clusterMonitor to see them")
+        }
+        Err(error) => {
+            Check { result: CheckResult::Warn, ..failing(name, &error, "look at them by hand") }
         }
     }
 }
@@ -274,9 +286,7 @@ async fn operations(server: &Server) -> Check {
 fn belongs(plan: &Plan, server: &Server, options: &RunOptions) -> Check {
     match guard(plan, server, options) {
         Ok(()) => Check::pass("plan belongs here", format!("database {}", server.db())),
-        Err(error) => {
-            Check::fail("plan belongs here", error.to_string(), "connect to where it came from")
-        }
+        Err(error) => failing("plan belongs here", &error, "connect to where it came from"),
     }
 }
 
@@ -288,7 +298,7 @@ async fn place(plan: &Plan, server: &Server, options: &RunOptions) -> Check {
             let detail = format!("run {} of this plan is not finished", run.id);
             Check::warn(name, detail, "remelt apply goes on with it")
         }
-        Err(error) => Check::fail(name, error.to_string(), "remelt status tells more"),
+        Err(error) => failing(name, &error, "remelt status tells more"),
     }
 }
 
@@ -297,21 +307,34 @@ async fn drift(plan: &Plan, server: &Server, options: &RunOptions, progress: &Pr
     match verify(plan, server, options, progress).await {
         Ok(seen) if seen.drifted + seen.missing == 0 => {
             let detail = format!(
-                "{} documents as before the plan, {} as after it, {} new problematic tokens",
-                seen.as_before, seen.as_planned, seen.new_problematic_tokens
+                "{} as before the plan, {} as after it, {}",
+                counted(seen.as_before, "document"),
+                grouped(seen.as_planned.into()),
+                counted(seen.new_problematic_tokens, "new problematic token")
             );
             Check::pass(name, detail)
         }
         Ok(seen) => {
             let detail = format!(
-                "{} of {} documents have changed, {} are gone",
-                seen.drifted, seen.checked, seen.missing
+                "of {}, {} changed since and {} gone",
+                counted(seen.checked, "document"),
+                grouped(seen.drifted.into()),
+                grouped(seen.missing.into())
             );
             Check::fail(name, detail, "export and analyze anew, or apply with --on-drift skip")
         }
         Err(RunError::Server(error @ ServerError::PermissionDenied { .. })) => {
-            Check::fail(name, error.to_string(), "grant find on cashu_tokens")
+            failing(name, &error, "grant find on cashu_tokens")
         }
-        Err(error) => Check::fail(name, error.to_string(), "run again when that is solved"),
+        Err(error) => failing(name, &error, "run again when that is solved"),
     }
+}
+
+/// What the error says happened and what it says to do, or else `action`. Nothing is ever written here, so
+/// that is not said.
+fn failing(name: &'static str, error: &impl std::fmt::Display, action: &str) -> Check {
+    let message = error.to_string();
+    let (detail, hint) = message.split_once("; ").unwrap_or((&message, ""));
+    let hint = hint.trim_start_matches("nothing was written").trim_start_matches(": ");
+    Check::fail(name, detail, if hint.is_empty() { action } else { hint })
 }

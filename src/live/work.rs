@@ -79,10 +79,10 @@ impl<D: Database> Work<'_, D> {
         let error = workers.await.into_iter().find_map(Result::err);
         match error {
             None => Ok(()),
-            Some(RunError::Drift { count, listed, .. }) => {
+            Some(RunError::Drift { goal, count, listed, .. }) => {
                 let log = held(self.log); // once: a second lock in one statement would wait for ever
                 let written = log.written + log.already;
-                Err(RunError::Drift { count, listed, written })
+                Err(RunError::Drift { goal, count, listed, written })
             }
             Some(error) => Err(error),
         }

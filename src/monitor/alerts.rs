@@ -379,6 +379,11 @@ fn duplicate_secrets(situation: &Situation, thresholds: &Thresholds) -> Option<C
     Some(condition)
 }
 
+/// Thousandths as a score from 0 to 1.
+fn score_of(permille: u128) -> String {
+    format!("{}.{:03}", permille / 1000, permille % 1000)
+}
+
 fn health_degraded(situation: &Situation, thresholds: &Thresholds) -> Option<Condition> {
     let mut faults = situation.system_faults.clone();
     let mut value = None;
@@ -388,8 +393,9 @@ fn health_degraded(situation: &Situation, thresholds: &Thresholds) -> Option<Con
         if permille < u128::from(thresholds.health_score_min_permille) {
             value = u64::try_from(permille).ok();
             faults.push(format!(
-                "of every 1000 melted tokens {permille} are spent, at least {} expected",
-                thresholds.health_score_min_permille
+                "the health score is {}, at least {} expected",
+                score_of(permille),
+                score_of(thresholds.health_score_min_permille.into())
             ));
         }
     }

@@ -221,7 +221,10 @@ impl Board {
         let state = self.pass_state();
         (state.failures_in_a_row > 0).then(|| {
             let reason = state.last_failure.unwrap_or_default();
-            format!("the last {} passes failed: {reason}", state.failures_in_a_row)
+            match state.failures_in_a_row {
+                1 => format!("the last pass failed: {reason}"),
+                n => format!("the last {n} passes failed: {reason}"),
+            }
         })
     }
 

@@ -148,7 +148,7 @@ pub enum PlanError {
         source: io::Error,
     },
     /// The directory holds no plan.
-    #[error("{} holds no plan ({PLAN_FILE} is missing); name the directory that remelt analyze wrote", .0.display())]
+    #[error("{} {}; name the directory that remelt analyze wrote", .0.display(), no_plan(.0))]
     NoPlan(PathBuf),
     /// `plan.json` can't be trusted.
     #[error("{} can't be trusted: {reason}; make the plan anew with remelt analyze", path.display())]
@@ -194,6 +194,13 @@ pub enum PlanError {
         /// What is wrong.
         fault: ChangeFault,
     },
+}
+
+fn no_plan(path: &Path) -> String {
+    if path.is_file() {
+        return "is a file, not the directory of a plan".to_owned();
+    }
+    format!("holds no plan ({PLAN_FILE} is missing)")
 }
 
 /// A plan, opened and checked.

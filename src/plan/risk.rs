@@ -241,7 +241,16 @@ impl Weighed {
 
     /// High findings that the rule does not settle, from the summary of the same plan.
     fn other_findings(&mut self, plan: &Plan) {
-        let Some(summary) = read_summary(plan) else { return };
+        let Some(summary) = read_summary(plan) else {
+            self.add(
+                "summary_does_not_fit",
+                Severity::Medium,
+                "reports/summary.json is missing or not of this plan, so what the repair leaves \
+                 unsettled was not weighed",
+                "remelt audit says what was altered; make plan and reports anew with remelt analyze",
+            );
+            return;
+        };
         let open: Vec<String> = FindingCode::ALL
             .iter()
             .filter(|code| code.severity() == Severity::High)

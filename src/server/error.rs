@@ -48,6 +48,17 @@ pub enum ServerError {
         /// What is missing.
         privilege: &'static str,
     },
+    /// The tokens are not there, so this can't be the ledger that was meant.
+    #[error(
+        "the database {db} has no collection {collection}; check the database's name, in the connection \
+         string or --db"
+    )]
+    NoCollection {
+        /// The database.
+        db: String,
+        /// The collection.
+        collection: &'static str,
+    },
     /// The server refused for another reason.
     #[error("could not {doing}: the server answered with error {code} ({name})")]
     Refused {

@@ -1,6 +1,6 @@
 //! `status` on a terminal: one screen, whatever happened.
 
-use super::{line, number, prose, score};
+use super::{in_words, line, melted, number, prose, score};
 use crate::cli::paint::{Tone, toned};
 use remelt::live::StatusReport;
 use remelt::server::Server;
@@ -20,21 +20,17 @@ pub(crate) fn status(report: &StatusReport, server: &Server) -> String {
         .map_or("no replica set".to_owned(), |set| format!("replica set {set}"));
     line!(text, "           MongoDB {}, {set}", health.server_version);
     let state = match migration.state.as_str() {
-        "completed" => toned(Tone::Good, &migration.state),
-        "failed" => toned(Tone::Bad, &migration.state),
-        "not_started" => migration.state.clone(),
-        other => toned(Tone::Warn, other),
+        word @ "completed" => toned(Tone::Good, word),
+        word @ "failed" => toned(Tone::Bad, word),
+        word @ "not_started" => in_words(word),
+        word => toned(Tone::Warn, &in_words(word)),
     };
     line!(text, "Migration  {state}");
-    let unspent = number(migration.problematic_tokens.into());
-    line!(
-        text,
-        "Tokens     {}, {} melted: {} unspent (the bug), {} spent",
-        number(health.total_tokens.into()),
-        number(migration.total_melted_tokens.into()),
-        if migration.migration_needed { toned(Tone::Bad, &unspent) } else { unspent },
-        number(migration.spent_melted_tokens.into())
-    );
+    let (all, unspent) = (migration.total_melted_tokens, migration.problematic_tokens);
+    let melted = melted(all, unspent, migration.spent_melted_tokens);
+    let melted = if migration.migration_needed { toned(Tone::Bad, &melted) } else { melted };
+    line!(text, "Tokens     {}", number(health.total_tokens.into()));
+    line!(text, "Melted     {melted}");
     line!(text, "Health     score {} of 1.000", score(health.health_score));
     runs(&mut text, report);
     for recommendation in report.recommendations.iter().take(RECOMMENDATIONS_SHOWN) {
@@ -59,7 +55,7 @@ fn runs(text: &mut String, report: &StatusReport) {
         let applied = run.applied.map_or_else(|| "?".into(), |n| number(n.into()));
         let state =
             if run.is_active { format!("{}, at work", run.state) } else { run.state.clone() };
-        line!(text, "{head:<10} {}  {state}", run.run_id);
+        line!(text, "{head:<10} {}  {}", run.run_id, in_words(&state));
         let began = run.started_at.map_or_else(String::new, |at| {
             at.to_string().chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect()
         });
@@ -70,6 +66,11 @@ fn runs(text: &mut String, report: &StatusReport) {
         }
         if let Some(drifted) = run.drifted.filter(|drifted| *drifted > 0) {
             facts += &format!(", {} left (drift)", number(drifted.into()));
+        }
+        let is_undone = run.state == "rolled_back";
+        let kept = run.applied.zip(run.restored).map_or(0, |(had, back)| had.saturating_sub(back));
+        if is_undone && kept > 0 {
+            facts += &format!(", {} NOT restored", number(kept.into()));
         }
         prose(text, "             ", &facts);
     }

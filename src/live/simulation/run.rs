@@ -151,7 +151,7 @@ async fn preflight(
     }
     listed.truncate(DRIFT_LISTED_MAX);
     let count = listed.len() as u64;
-    if count == 0 { Ok(()) } else { Err(RunError::Drift { count, listed, written: 0 }) }
+    if count == 0 { Ok(()) } else { Err(RunError::Drift { goal, count, listed, written: 0 }) }
 }
 
 async fn work(

@@ -4,7 +4,7 @@
 //! through [`Html::text`], which escapes it and spells out characters that change how text is shown.
 
 use crate::analysis::{ShownCell, printable};
-use crate::model::Sha256Hash;
+use crate::model::{Sha256Hash, grouped};
 use std::fmt::Write;
 
 /// A page, or a part of one, under construction.
@@ -96,18 +96,6 @@ impl Html {
     pub(super) fn finish(self) -> String {
         self.0
     }
-}
-
-fn grouped(number: i128) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::from(if number < 0 { "-" } else { "" });
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
