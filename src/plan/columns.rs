@@ -6,11 +6,11 @@
 
 use super::file::REPORTS_DIRECTORY;
 use super::tables::{Table, TableError};
-use crate::model::{Sha256Hash, Timestamp};
+use crate::model::Sha256Hash;
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::publish::{PublishError, at, create_private_file};
 use csv::ByteRecord;
-use parquet::basic::{Compression, LogicalType, Type as Physical, ZstdLevel};
+use parquet::basic::{Compression, Type as Physical, ZstdLevel};
 use parquet::data_type::{
     ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int64Type,
 };
@@ -42,6 +42,8 @@ const BALANCES: &str = "message balances {
     REQUIRED FIXED_LEN_BYTE_ARRAY (16) spent_after (DECIMAL(38,0));
     REQUIRED FIXED_LEN_BYTE_ARRAY (16) delta (DECIMAL(38,0));
 }";
+// Times are text: one date of year 292 million, which a document may hold, and readers that count
+// microseconds can't read a column of timestamps at all.
 const CHANGES: &str = "message changes {
     REQUIRED BYTE_ARRAY token_id (STRING);
     REQUIRED BYTE_ARRAY npub (STRING);
@@ -52,7 +54,7 @@ const CHANGES: &str = "message changes {
     REQUIRED BYTE_ARRAY status_before (STRING);
     REQUIRED BYTE_ARRAY status_after (STRING);
     REQUIRED BYTE_ARRAY spent_at_before (STRING);
-    REQUIRED INT64 spent_at_after (TIMESTAMP(MILLIS,true));
+    REQUIRED BYTE_ARRAY spent_at_after (STRING);
     REQUIRED BYTE_ARRAY created_at (STRING);
 }";
 const FINDINGS: &str = "message findings {
@@ -195,8 +197,6 @@ enum Values {
     /// One after another, and where each ends.
     Texts(Vec<u8>, Vec<usize>),
     Integers(Vec<i64>),
-    /// Milliseconds since 1970 UTC.
-    Times(Vec<i64>),
     /// 16 bytes each, the most significant first.
     Sums(Vec<u8>),
 }
@@ -205,10 +205,9 @@ const SUM_BYTES: usize = 16;
 
 impl Column {
     fn new(column: &ColumnDescriptor) -> Column {
-        let values = match (column.physical_type(), column.logical_type_ref()) {
-            (Physical::INT64, Some(LogicalType::Timestamp(_))) => Values::Times(Vec::new()),
-            (Physical::INT64, _) => Values::Integers(Vec::new()),
-            (Physical::FIXED_LEN_BYTE_ARRAY, _) => Values::Sums(Vec::new()),
+        let values = match column.physical_type() {
+            Physical::INT64 => Values::Integers(Vec::new()),
+            Physical::FIXED_LEN_BYTE_ARRAY => Values::Sums(Vec::new()),
             _ => Values::Texts(Vec::new(), Vec::new()),
         };
         Column { values, defined: (column.max_def_level() > 0).then(Vec::new) }
@@ -229,7 +228,6 @@ impl Column {
                 ends.push(bytes.len());
             }
             Values::Integers(integers) => integers.push(cell.parse().ok()?),
-            Values::Times(times) => times.push(milliseconds(cell)?),
             Values::Sums(bytes) => {
                 let sum: i128 = cell.parse().ok()?;
                 if sum.unsigned_abs() >= SUM_MAX {
@@ -252,7 +250,7 @@ impl Column {
                 let texts: Vec<ByteArray> = ends.drain(..).map(next).collect();
                 chunk.typed::<ByteArrayType>().write_batch(&texts, defined, None)?;
             }
-            Values::Integers(integers) | Values::Times(integers) => {
+            Values::Integers(integers) => {
                 chunk.typed::<Int64Type>().write_batch(integers, defined, None)?;
                 integers.clear();
             }
@@ -266,14 +264,6 @@ impl Column {
         }
         self.defined.iter_mut().for_each(Vec::clear);
         Ok(())
-    }
-}
-
-/// The time that a [`Timestamp`] is written as.
-fn milliseconds(text: &str) -> Option<i64> {
-    match text.strip_suffix("ms") {
-        Some(number) => number.parse().ok(),
-        None => text.parse().ok().map(|Timestamp(ms)| ms),
     }
 }
 
@@ -332,7 +322,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(groups(write(root.path(), "").unwrap()), Vec::<i64>::new());
         let short = "c,low,t,n,m,-5,d\r\n".repeat(GROUP_ROWS_MAX + 3);
-        assert_eq!(groups(write(root.path(), &short).unwrap()), [GROUP_ROWS_MAX as i64, 3]);
+        assert_eq!(groups(write(root.path(), &short).unwrap()), [131_072, 3]);
         let long = format!("c,low,t,n,m,,{}\r\n", "d".repeat(GROUP_BYTES_MAX / 4));
         assert_eq!(groups(write(root.path(), &long.repeat(9)).unwrap()), [4, 4, 1]);
     }
@@ -351,13 +341,5 @@ mod tests {
         fs::write(reports.join("findings.csv"), HEADER.replace("npub", "user")).unwrap();
         let made = PARQUET_REPORTS[3].hash_made_once_more(root.path(), &Progress::new());
         assert!(matches!(made, Err(ParquetReportError::Table(_))), "{made:?}");
-    }
-
-    #[test]
-    fn a_time_is_read_as_it_is_written() {
-        for ms in [0, -1, i64::MIN, i64::MAX, 1_767_225_600_123] {
-            assert_eq!(milliseconds(&Timestamp(ms).to_string()), Some(ms));
-        }
-        assert_eq!(milliseconds("null"), None);
     }
 }
