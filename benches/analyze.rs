@@ -47,7 +47,7 @@ fn analyze(dump: &Path, scratch: &Path, threads: usize) -> Steps {
         threads,
         fingerprint_key: FingerprintKey([7; 16]),
     };
-    let options = BuildOptions { analyze, tool: "bench".into() };
+    let options = BuildOptions { analyze, tool: "bench".into(), parquet: false };
     let (progress, is_over) = (Progress::new(), AtomicBool::new(false));
     let steps = scope(|scope| {
         let watcher = scope.spawn(|| watch(&progress, &is_over));

@@ -149,7 +149,8 @@ impl Place {
 
 #[test]
 fn an_analysis_on_a_failing_disk_is_whole_or_nothing() {
-    let line = "analyze dump out/made --json --threads 1 --repair-time 2026-01-01T00:00:00Z";
+    let line =
+        "analyze dump out/made --parquet --json --threads 1 --repair-time 2026-01-01T00:00:00Z";
     Place::new().makes_whole_or_nothing("analyze", line);
 }
 

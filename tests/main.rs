@@ -46,6 +46,7 @@ mod monitor;
 mod monitor_alerts;
 mod odd_values;
 mod oracle_cases;
+mod parquet_reports;
 mod pipeline;
 mod report_page;
 mod roundtrip;

@@ -119,7 +119,7 @@ fn no_secret_of_a_ledger_appears_in_any_output() {
     let (kept, dump, other) = (place.at("kept"), arg(&dump), arg(&other));
     let consent = ["--confirm", "--yes"];
     let commands: Vec<Vec<&str>> = vec![
-        vec!["analyze", dump, arg(&plan)],
+        vec!["analyze", dump, arg(&plan), "--parquet"],
         vec!["verify", arg(&plan), "--snapshot", dump],
         vec!["apply", arg(&plan), "--snapshot", dump, "--out", arg(&repaired)],
         [vec!["apply", arg(&plan), "--snapshot", dump, "--out", arg(&repaired)], consent.to_vec()]

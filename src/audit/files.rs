@@ -4,8 +4,9 @@ use super::{ANEW, AuditError, Stop, hold, what};
 use crate::analysis::ShownFindings;
 use crate::model::{Check, counted, grouped};
 use crate::plan::{
-    AnalyzeReport, BuildOptions, PAGE_BYTES_MAX, PAGE_FILE, PageError, PageSubject, Plan,
-    REPORTS_DIRECTORY, SUMS_FILE, hash_file, summed_files, sums as make_sums,
+    AnalyzeReport, BuildOptions, PAGE_BYTES_MAX, PAGE_FILE, PARQUET_REPORTS, PageError,
+    PageSubject, ParquetReportError, Plan, REPORTS_DIRECTORY, SUMS_FILE, hash_file, summed_files,
+    sums as make_sums,
 };
 use crate::progress::Progress;
 use crate::publish::open_regular;
@@ -72,7 +73,7 @@ pub(super) fn sums(plan: &Plan) -> Result<String, Stop> {
             _ => format!("not as {SUMS_FILE} says: {}", names.join(", ")),
         }));
     }
-    let known: BTreeSet<String> = summed_files().into_iter().collect();
+    let known: BTreeSet<String> = summed_files(directory).into_iter().collect();
     for place in ["", REPORTS_DIRECTORY] {
         let entries = fs::read_dir(directory.join(place));
         let unreadable = |_| Stop::Fails(format!("the directory {place} can't be read"));
@@ -112,9 +113,27 @@ pub(super) fn page(
     findings: &ShownFindings,
     options: &BuildOptions,
 ) -> Result<Check, AuditError> {
-    let name = "report.html";
     let is_same_tool = plan.content().tool == options.tool;
-    Ok(match (is_page_same(plan, summary, findings), is_same_tool) {
+    made_once_more("report.html", is_page_same(plan, summary, findings), is_same_tool)
+}
+
+/// The Parquet files are, byte for byte, what the CSV files give.
+pub(super) fn parquet(
+    plan: &Plan,
+    options: &BuildOptions,
+    progress: &Progress,
+) -> Result<Check, AuditError> {
+    let is_same_tool = plan.content().tool == options.tool;
+    made_once_more("parquet files", is_parquet_same(plan, progress), is_same_tool)
+}
+
+/// What is said of files that were made once more, and are the same or not.
+fn made_once_more(
+    name: &'static str,
+    is_same: Result<bool, Stop>,
+    is_same_tool: bool,
+) -> Result<Check, AuditError> {
+    Ok(match (is_same, is_same_tool) {
         (Err(Stop::Error(error)), _) => return Err(error),
         (Err(Stop::Fails(detail)), _) => Check::fail(name, detail, ANEW),
         (Ok(true), _) => Check::pass(name, "made once more from the reports: the same bytes"),
@@ -124,6 +143,25 @@ pub(super) fn page(
             Check::warn(name, detail, "audit with the version that plan.json names")
         }
     })
+}
+
+fn is_parquet_same(plan: &Plan, progress: &Progress) -> Result<bool, Stop> {
+    for report in &PARQUET_REPORTS {
+        let path = plan.directory().join(REPORTS_DIRECTORY).join(report.name);
+        let written = hash_file(&path).map_err(|error| Stop::Fails(what(&error.to_string())))?;
+        let made =
+            report.hash_made_once_more(plan.directory(), progress).map_err(
+                |error| match error {
+                    ParquetReportError::Table(error) => Stop::from(error),
+                    ParquetReportError::Publish(error) => Stop::Fails(what(&error.to_string())),
+                    ParquetReportError::Interrupted(error) => error.into(),
+                },
+            )?;
+        if made != written {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn is_page_same(

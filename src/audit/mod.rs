@@ -15,7 +15,7 @@ mod summary;
 use crate::analysis::AnalyzeError;
 use crate::document::Malformed;
 use crate::model::{Check, CheckResult};
-use crate::plan::{BuildError, BuildOptions, Plan, PlanError, TableError};
+use crate::plan::{BuildError, BuildOptions, Plan, PlanError, TableError, has_parquet};
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::scratch::ScratchError;
 use crate::snapshot::input::InputError;
@@ -158,6 +158,9 @@ fn audit_plan(
         (Some(found), Some(summary)) => files::page(plan, &summary, &found.shown, options)?,
         _ => Check::fail("report.html", "not compared: what it is made from does not hold", ANEW),
     });
+    if has_parquet(plan.directory()) {
+        checks.push(files::parquet(plan, options, progress)?);
+    }
     Ok(())
 }
 

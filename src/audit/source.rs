@@ -9,8 +9,8 @@ use crate::analysis::RuleOptions;
 use crate::document::{Malformed, Value, find};
 use crate::model::{Check, counted, hash_bytes};
 use crate::plan::{
-    Batch, BuildOptions, PLAN_FILE, Plan, REPORTS_DIRECTORY, SUMMARY_FILE, Table, build, hash_file,
-    summed_files,
+    Batch, BuildOptions, PLAN_FILE, Plan, REPORTS_DIRECTORY, SUMMARY_FILE, Table, build,
+    has_parquet, hash_file, summed_files,
 };
 use crate::progress::{Progress, Unit};
 use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
@@ -205,11 +205,13 @@ fn repeat(
     let mut options = options.clone();
     options.analyze.rule = RuleOptions { spent_at: rule.spent_at, repair_time: rule.repair_time };
     let is_same_tool = options.tool == plan.content().tool;
+    options.parquet = has_parquet(plan.directory());
     options.tool.clone_from(&plan.content().tool);
     let again = scratch.path().join("plan");
     build(snapshot, &again, &options, &|| Duration::ZERO, progress)?;
     let summary = format!("{REPORTS_DIRECTORY}/{SUMMARY_FILE}");
-    let files: Vec<String> = summed_files().into_iter().filter(|file| *file != summary).collect();
+    let files: Vec<String> =
+        summed_files(plan.directory()).into_iter().filter(|file| *file != summary).collect();
     let hash = |file: &String| {
         let of = |directory: &std::path::Path| hash_file(&directory.join(file)).ok();
         of(&again).filter(|hash| of(plan.directory()) == Some(*hash))

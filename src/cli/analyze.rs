@@ -7,7 +7,7 @@ use super::progress::watched;
 use super::render;
 use super::run::{build_options, connect, open_snapshot, refuse_inside, runtime};
 use remelt::cluster::{ClusterConsistency, ClusterError, ClusterOptions, analyze_in_cluster};
-use remelt::plan::{AnalyzeReport, build};
+use remelt::plan::{AnalyzeReport, BuildOptions, build};
 use std::path::Path;
 use std::time::Instant;
 
@@ -46,7 +46,7 @@ fn locally(
 ) -> anyhow::Result<AnalyzeReport> {
     let opened = open_snapshot(snapshot, &args.source, output)?;
     refuse_inside(plan_dir, snapshot, "snapshot")?;
-    let options = build_options(&args.rule);
+    let options = BuildOptions { parquet: args.parquet, ..build_options(&args.rule) };
     Ok(watched(output, |progress| {
         build(&opened, plan_dir, &options, &|| started.elapsed(), progress)
     })?)
@@ -60,6 +60,11 @@ fn in_cluster(
     if args.rule.repair_time.is_some() {
         let message =
             "--repair-time goes into a plan and --engine mongodb makes none; leave it out";
+        return Err(Refusal::usage(message).into());
+    }
+    if args.parquet {
+        let message = "--parquet goes with the reports of a plan and --engine mongodb makes none; leave it \
+                       out";
         return Err(Refusal::usage(message).into());
     }
     let Some(uri) = args.uri.clone() else {

@@ -287,6 +287,9 @@ pub(crate) struct AnalyzeArgs {
     /// Exit with 4 when one of these findings occurs (codes, or `any`)
     #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = fail_on)]
     pub(crate) fail_on: Vec<FailOn>,
+    /// Write the rows of the CSV reports as Parquet, too
+    #[arg(long)]
+    pub(crate) parquet: bool,
     /// What computes the figures
     #[arg(long, value_enum, default_value = "local")]
     pub(crate) engine: EngineArg,

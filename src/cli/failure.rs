@@ -10,7 +10,7 @@ use remelt::export::ExportError;
 use remelt::generate::GenerateError;
 use remelt::journal::RunDirectoryError;
 use remelt::live::{ExitClass, RunError};
-use remelt::plan::{BuildError, PageError, PlanError};
+use remelt::plan::{BuildError, PageError, ParquetReportError, PlanError};
 use remelt::publish::PublishError;
 use remelt::server::ServerError;
 use remelt::snapshot::SnapshotError;
@@ -103,7 +103,11 @@ fn build(error: &BuildError) -> (Exit, &'static str) {
         BuildError::Snapshot(error) => snapshot(error),
         BuildError::Page(PageError::Table(_)) => (Exit::Failed, "io"),
         BuildError::Page(PageError::Scratch(_)) => (Exit::Failed, "scratch"),
-        BuildError::Publish(error) => publish(error),
+        BuildError::Parquet(ParquetReportError::Table(_)) => (Exit::Failed, "io"),
+        BuildError::Parquet(ParquetReportError::Publish(error)) | BuildError::Publish(error) => {
+            publish(error)
+        }
+        BuildError::Parquet(ParquetReportError::Interrupted(_)) => (Exit::Failed, "interrupted"),
     }
 }
 

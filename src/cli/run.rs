@@ -60,6 +60,7 @@ pub(crate) fn build_options(rule: &RuleArgs) -> BuildOptions {
             fingerprint_key: fingerprint_key(),
         },
         tool: TOOL.to_owned(),
+        parquet: false,
     }
 }
 

@@ -178,6 +178,7 @@ fn analyse(
             fingerprint_key: FingerprintKey(key),
         },
         tool: options.tool.clone(),
+        parquet: false,
     };
     let directory = scratch.join("plan");
     let report = build(&snapshot, &directory, &build_options, &|| began.elapsed(), progress)?;

@@ -1,6 +1,7 @@
 //! Building a plan: an analysis written down, hashed and published as one directory.
 
 use super::change::encode;
+use super::columns::{ParquetReportError, write_parquet};
 use super::file::{
     BATCH_BYTES_MAX, BATCH_CHANGES_MAX, BatchRecord, CHANGES_FILE, FORMAT_VERSION, PLAN_FILE,
     PlanFile, PlannedSnapshot, PlannedTotals, REPORTS_DIRECTORY, ReportRecord, RuleRecord,
@@ -34,6 +35,8 @@ pub struct BuildOptions {
     pub analyze: AnalyzeOptions,
     /// Program and version, as the plan names them.
     pub tool: String,
+    /// Write the rows of the CSV reports as Parquet, too.
+    pub parquet: bool,
 }
 
 /// Why no plan was made. Nothing was published.
@@ -48,6 +51,9 @@ pub enum BuildError {
     /// The page can't be made.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The Parquet files can't be made.
+    #[error(transparent)]
+    Parquet(#[from] ParquetReportError),
     /// The output can't be written.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -78,6 +84,9 @@ pub fn build(
         progress,
     )?;
     snapshot.check(&analysis.tokens, analysis.wallets.as_ref())?;
+    if options.parquet {
+        write_parquet(staged.path(), progress)?;
+    }
     let batches = changes.finish()?;
     let count = batches.len() as u64;
     let content = plan_file(snapshot, &analysis, options, batches);

@@ -6,6 +6,7 @@
 mod balances;
 mod build;
 mod change;
+mod columns;
 mod file;
 mod page;
 mod preview;
@@ -17,6 +18,7 @@ mod timeline;
 
 pub use build::{BuildError, BuildOptions, build};
 pub use change::{Change, ChangeFault, FieldImages, encode};
+pub use columns::{PARQUET_REPORTS, ParquetReport, ParquetReportError, has_parquet};
 pub use file::{
     Batch, BatchRecord, CHANGES_FILE, CSV_REPORTS, FORMAT_VERSION, PLAN_FILE, Plan, PlanError,
     PlanFile, PlannedSnapshot, PlannedTotals, REPORTS_DIRECTORY, ReportRecord, RuleRecord,

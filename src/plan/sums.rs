@@ -4,6 +4,7 @@
 //! measured, can't stand in it, and is bound here. A directory's file must equal, byte for byte, what
 //! [`sums`] makes of its files.
 
+use super::columns::{PARQUET_REPORTS, has_parquet};
 use super::file::{CHANGES_FILE, CSV_REPORTS, PLAN_FILE, REPORTS_DIRECTORY};
 use super::page::PAGE_FILE;
 use crate::model::Sha256Hash;
@@ -17,11 +18,16 @@ pub const SUMS_FILE: &str = "SHA256SUMS";
 /// Name of the figures' file in `reports/`.
 pub const SUMMARY_FILE: &str = "summary.json";
 
-/// The files that the sums are of, by their paths in the plan directory, in order.
+/// The files of the plan in `directory` that the sums are of, by their paths there, in order.
 #[must_use]
-pub fn summed_files() -> Vec<String> {
-    let reports = CSV_REPORTS.into_iter().chain([PAGE_FILE, SUMMARY_FILE]);
-    let reports = reports.map(|name| format!("{REPORTS_DIRECTORY}/{name}"));
+pub fn summed_files(directory: &Path) -> Vec<String> {
+    let mut reports = CSV_REPORTS.to_vec();
+    if has_parquet(directory) {
+        reports.extend(PARQUET_REPORTS.iter().map(|report| report.name));
+    }
+    reports.extend([PAGE_FILE, SUMMARY_FILE]);
+    reports.sort_unstable();
+    let reports = reports.into_iter().map(|name| format!("{REPORTS_DIRECTORY}/{name}"));
     [CHANGES_FILE, PLAN_FILE].map(str::to_owned).into_iter().chain(reports).collect()
 }
 
@@ -34,7 +40,7 @@ pub fn sums(
     known: &dyn Fn(&str) -> Option<Sha256Hash>,
 ) -> Result<String, PublishError> {
     let mut text = String::new();
-    for name in summed_files() {
+    for name in summed_files(directory) {
         let hash = match known(&name) {
             Some(hash) => hash,
             None => hash_file(&directory.join(&name))?,

@@ -43,6 +43,7 @@ pub(crate) fn build_options(
             fingerprint_key: FingerprintKey([key; 16]),
         },
         tool: "remelt test".into(),
+        parquet: false,
     }
 }
 

@@ -91,7 +91,7 @@ fn prepare(tokens: u32, batch_changes: usize) -> Prepared {
         threads: 1,
         fingerprint_key: FingerprintKey([1; 16]),
     };
-    let options = BuildOptions { analyze, tool: "simulation".to_owned() };
+    let options = BuildOptions { analyze, tool: "simulation".to_owned(), parquet: false };
     let directory = root.path().join("plan");
     build(&snapshot, &directory, &options, &|| Duration::ZERO, &Progress::new()).unwrap();
     let plan = Plan::open(&directory).unwrap();
