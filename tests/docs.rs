@@ -4,6 +4,7 @@ use crate::support::exports::fill;
 use crate::support::live::documents_in;
 use crate::support::mongod::shared;
 use remelt::generate::{GenerateOptions, generate_in_memory};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,9 +23,9 @@ fn block_after(page: &str, heading: &str) -> Vec<String> {
     first.into_iter().chain(rest).map(|line| line.trim().to_owned()).collect()
 }
 
-/// Runs lines of a page as a shell would, in `directory`, with this program as `remelt`. What wants a
-/// terminal or a desktop is given neither.
-fn run(lines: &[String], directory: &Path, uri: &str) {
+/// Runs lines of a page as a shell would, in `directory`, which is home too, with this program as `remelt`;
+/// gives what they print. What wants a terminal or a desktop is given neither.
+fn run(lines: &[String], directory: &Path, uri: &str) -> String {
     let script: Vec<String> = lines
         .iter()
         .map(|line| {
@@ -41,7 +42,7 @@ fn run(lines: &[String], directory: &Path, uri: &str) {
     );
     let mut shell = Command::new("bash");
     shell.arg("-c").arg(prelude + &script.join("\n")).current_dir(directory);
-    shell.env("MONGODB_URI", uri).stdin(std::process::Stdio::null());
+    shell.env("MONGODB_URI", uri).env("HOME", directory).stdin(std::process::Stdio::null());
     let output = shell.output().unwrap();
     assert!(
         output.status.success(),
@@ -50,6 +51,7 @@ fn run(lines: &[String], directory: &Path, uri: &str) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A database with a small ledger.
@@ -114,4 +116,84 @@ async fn the_monitors_first_command_works_as_written() {
     assert!(lines[0].starts_with("remelt monitor --once"), "{lines:#?}");
     let once = format!("{} || test $? = 4", lines[0].split(" #").next().unwrap().trim_end());
     run(&[once], TempDir::new().unwrap().path(), &uri);
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The command with the figures of `part`, which says where it stands in its file.
+fn about_part(command: &str, part: &Value) -> String {
+    let (offset, bytes) = (part["offset"].to_string(), part["bytes"].to_string());
+    command.replace("OFFSET", &offset).replace("BYTES", &bytes)
+}
+
+/// A snapshot and a plan of it, as the commands of the pages for auditors expect them.
+async fn audited(directory: &Path) -> String {
+    let uri = database().await;
+    let export = "remelt export snapshot --uri mongodb://db1/nctool".to_owned();
+    run(&[export, "remelt analyze snapshot plan".to_owned()], directory, &uri);
+    uri
+}
+
+#[tokio::test]
+async fn the_auditors_commands_work_as_written() {
+    let guide = page("docs/auditors-guide.md");
+    let directory = TempDir::new().unwrap();
+    let uri = audited(directory.path()).await;
+    let in_five_minutes = block_after(&guide, "## In five minutes");
+    assert!(in_five_minutes.len() >= 5, "{in_five_minutes:#?}");
+    let plan_directory = directory.path().join("plan");
+    let plan = json(&plan_directory.join("plan.json"));
+    let printed = run(&in_five_minutes, directory.path(), &uri);
+    let plan_hash = plan["sha256"].as_str().unwrap();
+    assert!(printed.lines().any(|line| line.starts_with(plan_hash)), "{printed}");
+
+    let batch = &plan["batches"][0];
+    let command = block_after(&guide, "A batch of").remove(0);
+    let printed = run(&[about_part(&command, batch)], &plan_directory, &uri);
+    assert!(printed.starts_with(batch["sha256"].as_str().unwrap()), "{printed}");
+
+    let command = block_after(&guide, "In a spreadsheet").remove(0);
+    let printed = run(&[command], &plan_directory, &uri);
+    assert_eq!(printed.trim(), format!("-{}", plan["totals"]["amount"]));
+}
+
+#[tokio::test]
+async fn the_commands_about_formats_work_as_written() {
+    let formats = page("docs/formats.md");
+    let directory = TempDir::new().unwrap();
+    let uri = audited(directory.path()).await;
+    let sealed = json(&directory.path().join("plan/plan.json"));
+    let printed = run(&block_after(&formats, "## Sealed JSON"), directory.path(), &uri);
+    assert!(printed.starts_with(sealed["sha256"].as_str().unwrap()), "{printed}");
+
+    let snapshot = directory.path().join("snapshot");
+    let manifest = json(&snapshot.join("snapshot.json"));
+    let collection = &manifest["collections"][0];
+    let (name, chunk) = (collection["name"].as_str().unwrap(), &collection["chunks"][0]);
+    let command = block_after(&formats, "the last may be smaller").remove(0);
+    let command =
+        command.replace("COLLECTION", name).replace("DB", manifest["db"].as_str().unwrap());
+    let printed = run(&[about_part(&command, chunk)], &snapshot, &uri);
+    assert!(printed.starts_with(chunk["sha256"].as_str().unwrap()), "{printed}");
+}
+
+#[test]
+fn completions_and_manual_pages_go_where_the_page_puts_them() {
+    let home = TempDir::new().unwrap();
+    for parent in [
+        ".local/share/bash-completion/completions",
+        ".zfunc",
+        ".config/fish/completions",
+        ".local/share/man",
+    ] {
+        fs::create_dir_all(home.path().join(parent)).unwrap();
+    }
+    let lines = block_after(&page("docs/configuration.md"), "## Completions");
+    assert_eq!(lines.len(), 4);
+    run(&lines, home.path(), "mongodb://127.0.0.1:1/nothing");
+    for file in [".zfunc/_remelt", ".local/share/man/man1/remelt-apply.1"] {
+        assert!(home.path().join(file).metadata().unwrap().len() > 1_000, "{file}");
+    }
 }

@@ -73,7 +73,7 @@ impl Look<'_, '_> {
 
     /// Hands over what is left.
     pub(super) fn finish(self) -> Result<(), AnalyzeError> {
-        Ok(self.copies.finish()?)
+        self.copies.finish()
     }
 
     fn at_token(

@@ -298,18 +298,18 @@ pub fn analyze(
     let wallets = engine.read_wallets()?;
     let stores = engine.stores();
     let positions = Mutex::new(Sorter::new(&engine.scratch, engine.shares.positions_sorted));
+    let shared = Shared {
+        options,
+        prints: &engine.prints,
+        wallets: wallets.as_ref().map(|w| &w.0),
+        stores: &stores,
+        encode,
+    };
     let mut maps: Vec<PositionMap<'_>> = Vec::new();
     maps.resize_with(options.threads.max(1), || engine.position_map(&positions));
     let mut findings = FindingsFile::create(reports, &engine.scratch, engine.shares.findings)?;
-    let (tokens, mut totals, changes) = engine.read_tokens(
-        wallets.as_ref().map(|w| &w.0),
-        &stores,
-        &mut maps,
-        reports,
-        &mut findings,
-        encode,
-        changes,
-    )?;
+    let (tokens, mut totals, changes) =
+        engine.read_tokens(&shared, &mut maps, reports, &mut findings, changes)?;
     let snapshot = root_hash(&tokens, wallets.as_ref().map(|w| &w.1));
     engine.compare_duplicates(
         stores,
@@ -474,20 +474,16 @@ impl Engine<'_> {
 
     fn read_tokens(
         &self,
-        wallets: Option<&WalletTable>,
-        stores: &Stores,
+        shared: &Shared<'_>,
         maps: &mut [PositionMap<'_>],
         reports: &Path,
         findings: &mut FindingsFile,
-        encode: ChangeEncoder<'_>,
         changes: ChangeSink<'_>,
     ) -> Result<(ChunkTable, Totals, WrittenReport), AnalyzeError> {
         let collection = &self.input.tokens;
         self.progress.begin("reading tokens", collection.stored_bytes(), Unit::Bytes);
-        let (options, prints) = (self.options, &self.prints);
-        let shared = Shared { options, prints, wallets, stores, encode };
         let mut workers: Vec<Worker<'_, '_>> =
-            maps.iter_mut().map(|map| Worker::new(&shared, map)).collect();
+            maps.iter_mut().map(|map| Worker::new(shared, map)).collect();
         let mut feed = self.feed(collection)?;
         let mut table = ChunkTable::new();
         let mut changes_csv = ReportFile::changes(reports)?;
