@@ -131,8 +131,8 @@ fn about_part(command: &str, part: &Value) -> String {
 /// A snapshot and a plan of it, as the commands of the pages for auditors expect them.
 async fn audited(directory: &Path) -> String {
     let uri = database().await;
-    let export = "remelt export snapshot --uri mongodb://db1/nctool".to_owned();
-    run(&[export, "remelt analyze snapshot plan".to_owned()], directory, &uri);
+    let made = ["remelt export snapshot", "remelt analyze snapshot plan"].map(str::to_owned);
+    run(&made, directory, &uri);
     uri
 }
 
