@@ -7,7 +7,7 @@ use remelt::document::{
     DOCUMENT_BYTES_MAX, Value, ValueKind, date_text, elements, find, identifier_text,
     may_hold_secret, occurrences, remove_field, set_field, validate,
 };
-use remelt::journal::{Goal, HEADER, Record, RunDirectory, RunManifest};
+use remelt::journal::{Goal, HEADER, Record, RunDirectory, RunDirectoryError, RunManifest};
 use remelt::model::hash_bytes;
 use remelt::plan::{Batch, Change, Plan, preview};
 use remelt::sealed::{seal, unseal};
@@ -190,8 +190,14 @@ pub(crate) fn plan(data: &[u8]) {
 /// The directory of the only run below `plan`.
 const RUN: &str = "a-run";
 
+/// A child that another test starts has this process's locks too, until it runs its program.
 fn open_run(plan: &Path) -> Option<(RunDirectory, Vec<Record>)> {
-    RunDirectory::resume(plan, RUN).ok()
+    loop {
+        match RunDirectory::resume(plan, RUN) {
+            Err(RunDirectoryError::Locked(_)) => std::thread::yield_now(),
+            other => return other.ok(),
+        }
+    }
 }
 
 /// A run's journal: opening it once more gives the same, and appending goes on from there.
