@@ -13,7 +13,7 @@ pub(crate) use super::server::Signal;
 
 const SET_NAME: &str = "remelt";
 const ROOT_USER: &str = "root";
-const PRIMARY_TIMEOUT: Duration = Duration::from_secs(60);
+const PRIMARY_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long one member may take to answer; a frozen one never does.
 const MEMBER_TIMEOUT: Duration = Duration::from_secs(2);
 
