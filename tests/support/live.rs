@@ -7,7 +7,7 @@ use super::random::Random;
 use super::raw::{RawValue, document, element, int32, string};
 use super::raw_collection::{RawCollection, numbered_id};
 use mongodb::Database;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{self, Document, doc};
 use remelt::analysis::SpentAt;
 use remelt::document::{Value, elements, find, validate};
 use remelt::generate::{GenerateOptions, generate_in_memory};
@@ -36,6 +36,8 @@ pub(crate) struct Ledger {
     pub(crate) database: Database,
     pub(crate) tokens: RawCollection,
     pub(crate) before: Vec<Vec<u8>>,
+    /// The server's time before the documents were inserted.
+    began: bson::Timestamp,
     root: TempDir,
 }
 
@@ -56,6 +58,8 @@ impl Ledger {
 
     async fn in_database(uri: String, database: Database, documents: &[Vec<u8>]) -> Ledger {
         let tokens = RawCollection::new(&database, "cashu_tokens");
+        let hello = database.run_command(doc! {"hello": 1}).await.unwrap();
+        let began = hello.get_timestamp("operationTime").unwrap();
         let mut rest = documents;
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -73,7 +77,7 @@ impl Ledger {
         }
         let root = TempDir::new().unwrap();
         let before = tokens.read().await;
-        let ledger = Ledger { uri, database, tokens, before, root };
+        let ledger = Ledger { uri, database, tokens, before, began, root };
         ledger.make_plan("plan");
         ledger
     }
@@ -162,12 +166,12 @@ impl Ledger {
         assert_eq!(sha256(&seen), sha256(&expected));
     }
 
-    /// How often the token written most was, since the server began, by its oplog.
+    /// How often the token written most was, since the ledger was made, by the server's oplog.
     pub(crate) async fn most_writes_of_a_token(&self) -> i32 {
         self.most_writes(doc! {}).await
     }
 
-    /// How often one token was written since the server began, by its oplog.
+    /// How often one token was written since the ledger was made, by the server's oplog.
     pub(crate) async fn writes_of_token(&self, id: i32) -> i32 {
         self.most_writes(doc! {"ops.o2._id": id}).await
     }
@@ -176,7 +180,7 @@ impl Ledger {
         let oplog = self.database.client().database("local").collection::<Document>("oplog.rs");
         let name = format!("{}.cashu_tokens", self.database.name());
         let pipeline = vec![
-            doc! {"$match": {"$or": [{"ns": &name, "op": "u"}, {"o.applyOps.ns": &name}]}},
+            doc! {"$match": {"ts": {"$gte": self.began}, "$or": [{"ns": &name, "op": "u"}, {"o.applyOps.ns": &name}]}},
             doc! {"$project": {"ops": {"$ifNull": ["$o.applyOps", ["$$ROOT"]]}}},
             doc! {"$unwind": "$ops"},
             doc! {"$match": {"ops.ns": &name, "ops.op": "u"}},

@@ -221,7 +221,7 @@ fn arguments(
     }
     if let Some(name) = &options.replica_set {
         add("--replSet", name.clone());
-        add("--oplogSize", "256".to_owned());
+        add("--oplogSize", "1024".to_owned());
         // A clean shutdown waits 15 s for clients to leave unless told otherwise.
         add("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100".to_owned());
     }
