@@ -6,7 +6,7 @@ use crate::document::{Element, Elements, Malformed, Value, ValueKind, elements, 
 use crate::model::{Status, TransactionType};
 
 /// A token document's fields; `None` is absent. Of a field that occurs twice, the first.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Token<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) id: Option<Value<'a>>,
@@ -127,24 +127,7 @@ impl<'a> Token<'a> {
         order: &mut FieldOrder,
         proofs: &mut Vec<Proof<'a>>,
     ) -> Result<Token<'a>, Malformed> {
-        let mut token = Token {
-            bytes,
-            id: None,
-            npub: None,
-            wallet_id: None,
-            mint_url: None,
-            total_amount: None,
-            status: None,
-            transaction_type: None,
-            transaction_id: None,
-            spent_at: None,
-            created_at: None,
-            updated_at: None,
-            metadata: Metadata::default(),
-            proofs: 0,
-            proofs_amount: 0,
-            has_duplicate_field: false,
-        };
+        let mut token = Token { bytes, ..Token::default() };
         let (mut has_proofs, mut has_metadata) = (false, false);
         let mut fields = elements(bytes)?;
         // What stands at the beginning is remembered as what follows an unknown field.
