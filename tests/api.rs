@@ -531,19 +531,10 @@ fn every_shape_of_the_seeds_examples_is_produced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_run_the_answers_tell_of_it_and_estimate_from_it() {
-    use crate::support::live::{Ledger, now};
+    use crate::support::live::Ledger;
     let (documents, _) = crate::support::exports::small_ledger(600);
     let ledger = Ledger::new(&documents).await;
-    let board = std::sync::Arc::new(remelt::monitor::Board::new(now(), Vec::new(), Vec::new()));
-    let checked = Checked {
-        uri: ledger.uri.clone(),
-        database: ledger.database.clone(),
-        board,
-        truth: Value::Null,
-        tokens: Vec::new(),
-        wallets: Vec::new(),
-    };
-    checked.check().await;
+    let checked = Checked::of(&ledger).await;
     let api = checked.serve(api_options());
     assert_eq!(api.data("/admin/runs")["runs"], json!([]));
     let before = api.data("/admin/migration/preview")["stats"].clone();

@@ -1,10 +1,10 @@
 //! Who may ask the API, how much and how often, and what no answer ever holds.
 
-use crate::support::api::{Checked, Served, TOKEN, api_options, damaged, monitor_options, tls};
+use crate::support::api::{
+    Checked, Served, TOKEN, api_options, damaged, empty_board, monitor_options, tls,
+};
 use crate::support::http::{connect, exchange};
-use crate::support::live::now;
 use remelt::api::{ApiOptions, ServeError, Tls, TlsError};
-use remelt::monitor::Board;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ const PATHS: [(&str, &str); 17] = [
 fn empty(change: impl FnOnce(&mut ApiOptions)) -> Served {
     let mut options = api_options();
     change(&mut options);
-    let board = Arc::new(Board::new(now(), Vec::new(), Vec::new()));
+    let board = empty_board();
     Served::start(board, monitor_options("mongodb://127.0.0.1:1"), options)
 }
 
@@ -355,7 +355,7 @@ fn a_port_that_is_taken_is_said() {
     let api = empty(|_| {});
     let options = ApiOptions { listen: api.address, ..api_options() };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let board = Arc::new(Board::new(now(), Vec::new(), Vec::new()));
+    let board = empty_board();
     let monitor = Arc::new(monitor_options("mongodb://127.0.0.1:1"));
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let served = runtime.block_on(remelt::api::serve(board, monitor, options, stopped, |_| {}));

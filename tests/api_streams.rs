@@ -1,13 +1,13 @@
 //! Streams of events, and an end in good order.
 
-use crate::support::api::{Checked, Served, TOKEN, api_options, damaged, monitor_options};
+use crate::support::api::{
+    Checked, Served, TOKEN, api_options, damaged, empty_board, monitor_options,
+};
 use crate::support::http::connect;
-use crate::support::live::{Ledger, now};
-use remelt::monitor::Board;
+use crate::support::live::Ledger;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 
 /// A stream of events that is open.
 struct Events(BufReader<TcpStream>);
@@ -66,16 +66,7 @@ async fn a_run_that_has_ended_is_told_once() {
     let (documents, _) = crate::support::exports::small_ledger(300);
     let ledger = Ledger::new(&documents).await;
     let report = ledger.apply().await.unwrap();
-    let board = Arc::new(Board::new(now(), Vec::new(), Vec::new()));
-    let checked = Checked {
-        uri: ledger.uri.clone(),
-        database: ledger.database.clone(),
-        board,
-        truth: Value::Null,
-        tokens: Vec::new(),
-        wallets: Vec::new(),
-    };
-    checked.check().await;
+    let checked = Checked::of(&ledger).await;
     let api = checked.serve(api_options());
     let mut events = Events::open(&api, &format!("/admin/runs/{}/events", report.run_id));
     let (name, run) = events.next().unwrap();
@@ -88,7 +79,7 @@ async fn a_run_that_has_ended_is_told_once() {
 
 #[test]
 fn the_number_of_streams_is_bounded() {
-    let board = Arc::new(Board::new(now(), Vec::new(), Vec::new()));
+    let board = empty_board();
     let api = Served::start(board, monitor_options("mongodb://127.0.0.1:1"), api_options());
     let open: Vec<Events> = (0..64).map(|_| Events::open(&api, "/admin/events")).collect();
     let refused = api.get("/admin/events");

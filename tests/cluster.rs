@@ -2,7 +2,7 @@
 
 use crate::support::command::{keys, remelt, run};
 use crate::support::exports::{app_uri, connect, fail_point, fill, small_ledger};
-use crate::support::mongod::{Options, ReplicaSet, Standalone, shared};
+use crate::support::mongod::{Options, ReplicaSet, Standalone, shared, writes_on};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
@@ -37,15 +37,10 @@ async fn a_read_only_user_suffices_and_the_server_sees_no_write() {
     set.add_user("reader", "pass", vec![doc! {"role": "read", "db": "ledger"}]).await;
     set.add_user("nobody", "pass", vec![doc! {"role": "read", "db": "other"}]).await;
     database.run_command(doc! {"profile": 2}).await.unwrap();
-    let written = async || {
-        let status = root.database("admin").run_command(doc! {"serverStatus": 1}).await.unwrap();
-        let counters = status.get_document("opcounters").unwrap();
-        ["insert", "update", "delete"].map(|it| counters.get(it).cloned())
-    };
-    let before = written().await;
+    let before = writes_on(&root).await;
     let uri = set.user_uri("reader", "pass").replacen("/?", "/ledger?", 1);
     let report = analyze(&uri, &ClusterOptions::default()).await.unwrap();
-    assert_eq!(before, written().await);
+    assert_eq!(before, writes_on(&root).await);
     database.run_command(doc! {"profile": 0}).await.unwrap();
     assert_eq!(
         (report.stats.total_tokens, report.snapshot.consistency.as_str()),

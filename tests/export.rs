@@ -5,7 +5,7 @@ use crate::support::exports::{
     Exported, app_uri, block_get_more, connect, export_to, export_with, fail_point, fill, options,
     small_ledger, stored, try_export,
 };
-use crate::support::mongod::{Options, ReplicaSet, Standalone, shared};
+use crate::support::mongod::{Options, ReplicaSet, Standalone, shared, writes_on};
 use crate::support::odd;
 use crate::support::random::{Random, seed};
 use crate::support::raw::{element, int64, string};
@@ -321,15 +321,10 @@ async fn a_read_only_user_suffices_and_the_server_sees_no_write() {
     set.add_user("reader", "pass", vec![doc! {"role": "read", "db": "ledger"}]).await;
     set.add_user("nobody", "pass", vec![doc! {"role": "read", "db": "other"}]).await;
     database.run_command(doc! {"profile": 2}).await.unwrap();
-    let written = async || {
-        let status = root.database("admin").run_command(doc! {"serverStatus": 1}).await.unwrap();
-        let counters = status.get_document("opcounters").unwrap();
-        ["insert", "update", "delete"].map(|it| counters.get(it).cloned())
-    };
-    let before = written().await;
+    let before = writes_on(&root).await;
     let uri = set.user_uri("reader", "pass").replacen("/?", "/ledger?", 1);
     let exported = export_with(&uri, &options()).await;
-    assert_eq!(before, written().await);
+    assert_eq!(before, writes_on(&root).await);
     database.run_command(doc! {"profile": 0}).await.unwrap();
     assert_eq!(exported.documents().0, stored(&database, "cashu_tokens").await.concat());
 

@@ -4,7 +4,7 @@ use crate::support::dumps::{build_options, make_plan};
 use crate::support::exports::{
     app_uri, export_with, options as export_options, small_ledger, split,
 };
-use crate::support::mongod::{Options, ReplicaSet, Signal, Standalone, shared};
+use crate::support::mongod::{Options, ReplicaSet, Signal, Standalone, shared, writes_on};
 use crate::support::watched::{Watched, store, token, until};
 use mongodb::Database;
 use mongodb::bson::{Document, doc, oid::ObjectId};
@@ -200,19 +200,13 @@ async fn a_monitor_only_reads_and_a_read_only_user_is_enough() {
     let database = client.database("nctool");
     store(&database, &small_ledger(200).0, &[]).await;
     set.add_user("reader", "pw", vec![doc! {"role": "read", "db": "nctool"}]).await;
-    let admin = client.database("admin");
-    let opcounters = async || {
-        let status = admin.run_command(doc! {"serverStatus": 1}).await.unwrap();
-        let counters = status.get_document("opcounters").unwrap().clone();
-        ["insert", "update", "delete"].map(|name| counters.get(name).cloned())
-    };
-    let before = opcounters().await;
+    let before = writes_on(&client).await;
     let uri = set.user_uri("reader", "pw").replace("/?", "/nctool?");
     let watched = Watched::start(&app_uri(&uri, "only-reads"), |_| {});
     for _ in 0..2 {
         watched.next_pass().await;
     }
-    assert_eq!(opcounters().await, before, "nobody wrote");
+    assert_eq!(writes_on(&client).await, before, "nobody wrote");
     let notes = until(|| watched.board.system()).await.notes.clone();
     assert!(notes.iter().any(|note| note.contains("clusterMonitor")), "{notes:?}");
     let movement = watched.board.movement();

@@ -2,14 +2,14 @@
 
 use super::exports::{fill, split};
 use super::http::{HttpAnswer, connect, exchange};
-use super::live::now;
+use super::live::{Ledger, now};
 use super::mongod::shared;
+use super::watched;
 use mongodb::Database;
 use remelt::api::{ApiOptions, ApiToken, ServeError, Tls, serve};
 use remelt::generate::{GenerateOptions, generate_in_memory};
-use remelt::monitor::{Board, History, MonitorOptions, Thresholds, check_once};
+use remelt::monitor::{Board, History, MonitorOptions, check_once};
 use remelt::progress::Progress;
-use remelt::server::ServerOptions;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,18 +23,8 @@ pub(crate) const TOKEN: &str = "7f3a9c51d2e84b06a1c5f7e9d3b2084c";
 
 pub(crate) fn monitor_options(uri: &str) -> MonitorOptions {
     MonitorOptions {
-        server: ServerOptions { uri: uri.to_owned(), db: None },
-        tokens: "cashu_tokens".to_owned(),
-        wallets: "cashu_wallets".to_owned(),
-        tool: "remelt test".to_owned(),
-        now,
         interval: Duration::from_secs(60),
-        scratch: std::env::temp_dir(),
-        memory_bytes: 64 << 20,
-        threads: 1,
-        state_directory: None,
-        thresholds: Thresholds::default(),
-        webhook: None,
+        ..watched::options(uri, &std::env::temp_dir())
     }
 }
 
@@ -146,9 +136,22 @@ impl Checked {
         let shared = shared().await;
         fill(&shared.database, "cashu_tokens", &split(&tokens)).await;
         fill(&shared.database, "cashu_wallets", &split(&wallets)).await;
-        let board = Arc::new(Board::new(now(), Vec::new(), Vec::new()));
         let (uri, database) = (shared.uri, shared.database);
-        let checked = Checked { uri, database, board, truth, tokens, wallets };
+        let checked = Checked { uri, database, board: empty_board(), truth, tokens, wallets };
+        checked.check().await;
+        checked
+    }
+
+    /// What `ledger`'s database holds now, of which no truth is known.
+    pub(crate) async fn of(ledger: &Ledger) -> Checked {
+        let checked = Checked {
+            uri: ledger.uri.clone(),
+            database: ledger.database.clone(),
+            board: empty_board(),
+            truth: Value::Null,
+            tokens: Vec::new(),
+            wallets: Vec::new(),
+        };
         checked.check().await;
         checked
     }
@@ -165,6 +168,10 @@ impl Checked {
     pub(crate) fn serve(&self, options: ApiOptions) -> Served {
         Served::start(Arc::clone(&self.board), monitor_options(&self.uri), options)
     }
+}
+
+pub(crate) fn empty_board() -> Arc<Board> {
+    Arc::new(Board::new(now(), Vec::new(), Vec::new()))
 }
 
 /// A damaged ledger of 3,000 tokens, checked once and served to all tests that only ask.

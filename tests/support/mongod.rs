@@ -1,7 +1,7 @@
 //! Real servers for tests: replica sets, standalones, and one server that all tests share.
 
 use super::server::{Server, ServerOptions};
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -278,6 +278,13 @@ pub(crate) async fn shared() -> SharedDatabase {
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let uri = set.database_uri(&name);
     SharedDatabase { database: connect(&uri).await.database(&name), uri }
+}
+
+/// How many insertions, updates and deletions the server of `client` has seen.
+pub(crate) async fn writes_on(client: &Client) -> [Option<Bson>; 3] {
+    let status = client.database("admin").run_command(doc! {"serverStatus": 1}).await.unwrap();
+    let counters = status.get_document("opcounters").unwrap();
+    ["insert", "update", "delete"].map(|name| counters.get(name).cloned())
 }
 
 /// A client that gives up in a time that a test can wait for.
