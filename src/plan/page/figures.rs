@@ -6,7 +6,7 @@ use crate::model::Timestamp;
 use crate::plan::tables::Table;
 use crate::scratch::{Row, ScratchError, Sorter};
 use csv::ByteRecord;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Most rows of `balance_deltas.csv` on the page.
@@ -15,6 +15,8 @@ pub(super) const DELTAS_SHOWN_MAX: usize = 5_000;
 const USERS_SHOWN_MAX: usize = 10;
 /// Most mints in the chart.
 const MINTS_SHOWN_MAX: usize = 10;
+/// Sums that are added up before they go to the sorter.
+const GROUPS_IN_MEMORY_MAX: usize = 8_192;
 const SORTER_BYTES_MAX: usize = 16 * 1024 * 1024;
 const MS_PER_DAY: i64 = 86_400_000;
 /// Days that a chart of time can show: 1970 to 2099.
@@ -79,6 +81,42 @@ impl Size {
     }
 }
 
+/// Sums by a key, in bounded memory.
+struct Groups {
+    sums: HashMap<Vec<u8>, Sum>,
+    sorter: Sorter,
+}
+
+impl Groups {
+    fn new() -> Groups {
+        let sorter = Sorter::new(&std::env::temp_dir(), SORTER_BYTES_MAX);
+        Groups { sums: HashMap::new(), sorter }
+    }
+
+    fn add(&mut self, key: &[u8], sum: Sum) -> Result<(), ScratchError> {
+        if let Some(group) = self.sums.get_mut(key) {
+            group.add(sum);
+            return Ok(());
+        }
+        if self.sums.len() >= GROUPS_IN_MEMORY_MAX {
+            self.flush()?;
+        }
+        self.sums.insert(key.to_vec(), sum);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ScratchError> {
+        self.sums.drain().try_for_each(|(key, sum)| self.sorter.push(&key, &sum.encode()))
+    }
+
+    /// The `most` groups that `weight` says are largest, of equal ones those that sort first, and the sum of
+    /// all others.
+    fn largest(mut self, most: usize, weight: fn(&Sum) -> i128) -> Result<Largest, ScratchError> {
+        self.flush()?;
+        largest(self.sorter, most, weight)
+    }
+}
+
 /// Everything that is added up.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Figures {
@@ -98,16 +136,15 @@ impl Figures {
     /// Reads the reports of the plan in `directory`.
     pub(super) fn read(directory: &Path) -> Result<Figures, PageError> {
         let mut figures = Figures::default();
-        let sorter = || Sorter::new(&std::env::temp_dir(), SORTER_BYTES_MAX);
-        let (mut users, mut mints) = (sorter(), sorter());
+        let (mut users, mut mints) = (Groups::new(), Groups::new());
         figures.read_changes(directory, &mut mints)?;
         figures.read_deltas(directory, &mut users, &mut mints)?;
-        figures.users = largest(users, USERS_SHOWN_MAX, |sum| -sum.delta)?;
-        figures.mints = largest(mints, MINTS_SHOWN_MAX, |sum| sum.amount)?;
+        figures.users = users.largest(USERS_SHOWN_MAX, |sum| -sum.delta)?;
+        figures.mints = mints.largest(MINTS_SHOWN_MAX, |sum| sum.amount)?;
         Ok(figures)
     }
 
-    fn read_changes(&mut self, directory: &Path, mints: &mut Sorter) -> Result<(), PageError> {
+    fn read_changes(&mut self, directory: &Path, mints: &mut Groups) -> Result<(), PageError> {
         const MINT_URL: usize = 3;
         const AMOUNT: usize = 5;
         const CREATED_AT: usize = 10;
@@ -124,7 +161,7 @@ impl Figures {
                 Some(day) => self.days.entry(day).or_default().add(sum),
                 None => self.undated.add(sum),
             }
-            mints.push(row.get(MINT_URL).unwrap_or_default(), &sum.encode())?;
+            mints.add(row.get(MINT_URL).unwrap_or_default(), sum)?;
         }
         Ok(())
     }
@@ -132,8 +169,8 @@ impl Figures {
     fn read_deltas(
         &mut self,
         directory: &Path,
-        users: &mut Sorter,
-        mints: &mut Sorter,
+        users: &mut Groups,
+        mints: &mut Groups,
     ) -> Result<(), PageError> {
         const TOKENS_FIXED: usize = 2;
         const DELTA: usize = 8;
@@ -150,9 +187,9 @@ impl Figures {
             let records = u64::try_from(fixed)
                 .map_err(|_| table.odd(&row, "a count that is below zero or beyond 2^64"))?;
             let of_user = Sum { records, amount: 0, delta };
-            users.push(row.get(0).unwrap_or_default(), &of_user.encode())?;
+            users.add(row.get(0).unwrap_or_default(), of_user)?;
             let of_mint = Sum { delta, ..Sum::default() };
-            mints.push(row.get(1).unwrap_or_default(), &of_mint.encode())?;
+            mints.add(row.get(1).unwrap_or_default(), of_mint)?;
         }
         Ok(())
     }
@@ -199,14 +236,27 @@ mod tests {
 
     #[test]
     fn the_largest_groups_are_kept_and_the_others_added_up() {
-        let mut sorter = Sorter::new(&std::env::temp_dir(), 1 << 20);
+        let mut groups = Groups::new();
         for (key, amount) in [("b", 5), ("a", 5), ("c", 1), ("d", 9), ("c", 3), ("e", -2)] {
-            sorter.push(key.as_bytes(), &Sum { records: 1, amount, delta: 0 }.encode()).unwrap();
+            groups.add(key.as_bytes(), Sum { records: 1, amount, delta: 0 }).unwrap();
         }
-        let all = largest(sorter, 3, |sum| sum.amount).unwrap();
+        let all = groups.largest(3, |sum| sum.amount).unwrap();
         let names: Vec<&str> = all.groups.iter().map(|(cell, _)| cell.text.as_str()).collect();
         assert_eq!(names, ["d", "a", "b"]);
         assert_eq!((all.others, all.of_others.amount, all.of_others.records), (2, 2, 3));
         assert_eq!((all.total.amount, all.total.records), (21, 6));
+    }
+
+    #[test]
+    fn groups_beyond_what_memory_holds_are_the_same_groups() {
+        let mut groups = Groups::new();
+        let keys = 3 * GROUPS_IN_MEMORY_MAX as u64;
+        for key in (0..keys).chain(0..keys).chain([7, 7]) {
+            let sum = Sum { records: 1, amount: i128::from(key % 100), delta: 0 };
+            groups.add(&key.to_be_bytes(), sum).unwrap();
+        }
+        let all = groups.largest(1, |sum| i128::from(sum.records)).unwrap();
+        assert_eq!((all.groups[0].1.records, all.groups[0].1.amount), (4, 28));
+        assert_eq!((all.others, all.total.records), (keys - 1, 2 * keys + 2));
     }
 }
