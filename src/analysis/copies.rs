@@ -11,7 +11,7 @@
 use super::csv::CsvRows;
 use super::duplicates::Ranges;
 use super::findings_file::FindingsFile;
-use super::positions::PositionMap;
+use super::positions::{Mask, PositionMap};
 use super::reports::{self, push_holder};
 use super::token::{Proof, Token};
 use super::{AnalyzeError, FindingTotals};
@@ -56,25 +56,25 @@ struct Copy {
     amount: i64,
 }
 
-/// First document (8 bytes), tag (32), index (4), amount (8), little-endian.
-const COPY_BYTES: usize = 52;
+/// First document (5 bytes), tag (32), index (4), amount (8), little-endian.
+const COPY_BYTES: usize = 49;
+/// Documents are numbered in 40 bits.
+const ORDINAL_BYTES: usize = 5;
 
 impl Copy {
-    fn encode(&self) -> [u8; COPY_BYTES] {
-        let mut bytes = [0; COPY_BYTES];
-        bytes[..8].copy_from_slice(&self.first.to_le_bytes());
-        bytes[8..40].copy_from_slice(&self.tag);
-        bytes[40..44].copy_from_slice(&self.index.to_le_bytes());
-        bytes[44..].copy_from_slice(&self.amount.to_le_bytes());
-        bytes
+    fn encode(&self, out: &mut Vec<u8>) {
+        push_ordinal(self.first, out);
+        out.extend_from_slice(&self.tag);
+        out.extend_from_slice(&self.index.to_le_bytes());
+        out.extend_from_slice(&self.amount.to_le_bytes());
     }
 
     fn decode(bytes: &[u8; COPY_BYTES], ordinal: u64) -> Option<Copy> {
-        let (first, rest) = bytes.split_first_chunk()?;
+        let (first, rest) = split_ordinal(bytes)?;
         let (tag, rest) = rest.split_first_chunk()?;
         let (index, rest) = rest.split_first_chunk()?;
         Some(Copy {
-            first: u64::from_le_bytes(*first),
+            first,
             tag: *tag,
             ordinal,
             index: u32::from_le_bytes(*index),
@@ -86,6 +86,17 @@ impl Copy {
     fn order(&self) -> (u64, &Tag, u64, u32) {
         (self.first, &self.tag, self.ordinal, self.index)
     }
+}
+
+fn push_ordinal(ordinal: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&ordinal.to_le_bytes()[..ORDINAL_BYTES]);
+}
+
+fn split_ordinal(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, rest) = bytes.split_at_checked(ORDINAL_BYTES)?;
+    let mut wide = [0; 8];
+    wide[..ORDINAL_BYTES].copy_from_slice(number);
+    Some((u64::from_le_bytes(wide), rest))
 }
 
 const SPENDABLE: u8 = 1;
@@ -181,7 +192,7 @@ impl<'a> CopyWriter<'a> {
     }
 
     /// Hands in the copies of the document `ordinal`: for each part one parcel, which is the document's
-    /// number, the number of copies, the [`Holder`] and the copies.
+    /// number (5 bytes), the number of copies (4), the [`Holder`] and the copies.
     pub(super) fn end_document(
         &mut self,
         token: &Token<'_>,
@@ -202,10 +213,7 @@ impl<'a> CopyWriter<'a> {
         self.copies.sort_by_key(|(part, _)| *part);
         for copies in self.copies.chunk_by(|a, b| a.0 == b.0) {
             self.parcel.clear();
-            self.parcel.extend_from_slice(&ordinal.to_le_bytes());
-            self.parcel.extend_from_slice(&(copies.len() as u64).to_le_bytes());
-            holder.encode(&mut self.parcel);
-            copies.iter().for_each(|(_, copy)| self.parcel.extend_from_slice(&copy.encode()));
+            push_parcel(ordinal, &holder, copies.iter().map(|(_, copy)| copy), &mut self.parcel);
             self.parts.push(copies[0].0, &self.parcel)?;
         }
         self.copies.clear();
@@ -217,6 +225,20 @@ impl<'a> CopyWriter<'a> {
     }
 }
 
+fn push_parcel<'c>(
+    ordinal: u64,
+    holder: &Holder<'_>,
+    copies: impl ExactSizeIterator<Item = &'c Copy>,
+    out: &mut Vec<u8>,
+) {
+    push_ordinal(ordinal, out);
+    // A document of less than 17 MiB has no more proofs.
+    let count = u32::try_from(copies.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&count.to_le_bytes());
+    holder.encode(out);
+    copies.for_each(|copy| copy.encode(out));
+}
+
 /// Calls `each` for every parcel in `parcels`, with its document's number, the document and the copies.
 fn each_parcel<'a>(
     parcels: &'a [u8],
@@ -225,13 +247,13 @@ fn each_parcel<'a>(
     let mut rest = parcels;
     while !rest.is_empty() {
         let mut parcel = || {
-            let (ordinal, after) = rest.split_first_chunk()?;
+            let (ordinal, after) = split_ordinal(rest)?;
             let (count, after) = after.split_first_chunk()?;
             let (holder, after) = Holder::decode(after)?;
-            let count = usize::try_from(u64::from_le_bytes(*count)).ok()?;
+            let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
             let (copies, after) = after.split_at_checked(count.checked_mul(COPY_BYTES)?)?;
             rest = after;
-            Some((u64::from_le_bytes(*ordinal), holder, copies.as_chunks().0))
+            Some((ordinal, holder, copies.as_chunks().0))
         };
         let (ordinal, holder, copies) = parcel().ok_or(ScratchError::Damaged)?;
         each(ordinal, holder, copies)?;
@@ -334,6 +356,22 @@ impl<U: PartialEq + std::marker::Copy> Verdict<U> {
         }
     }
 
+    /// The codes of its rows.
+    fn mask(&self) -> Mask {
+        let mut mask = Mask::of(FindingCode::DuplicateSecrets);
+        if self.is_double_counted() {
+            mask.add(Mask::of(FindingCode::DoubleCounted));
+        }
+        mask
+    }
+
+    /// What all its rows say.
+    fn about(&self, tag: &Tag) -> String {
+        let [a, b, c, d, e, f, g, h, ..] = *tag;
+        let tag = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        format!(": secret {tag:016x} stands in {} proofs", self.proofs)
+    }
+
     /// Whether a proof is counted though its money is not there; only for double-counted secrets.
     fn is_phantom(&self, copy: &Copy, holder: &Holder<'_>) -> bool {
         let is_kept = self.largest.is_some_and(|(_, o, i)| (o, i) == (copy.ordinal, copy.index));
@@ -366,23 +404,19 @@ impl CopyRows {
     fn push<U: PartialEq + std::marker::Copy>(
         &mut self,
         verdict: &Verdict<U>,
+        about: &str,
         copy: &Copy,
         holder: &Holder<'_>,
     ) {
         let place = match (holder.is_spendable(), holder.is_gone()) {
-            (true, true) => "spendable, though melted",
-            (true, false) => "spendable",
-            (false, true) => "gone",
-            (false, false) => "neither spendable nor gone",
+            (true, true) => "; spendable, though melted here",
+            (true, false) => "; spendable here",
+            (false, true) => "; gone here",
+            (false, false) => "; neither spendable nor gone here",
         };
-        let [a, b, c, d, e, f, g, h, ..] = copy.tag;
-        let tag = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-        let proofs = verdict.proofs;
         let say = |csv: &mut CsvRows, code, amount: i64, judged| {
-            let detail =
-                format_args!("{judged}: secret {tag:016x} stands in {proofs} proofs; {place} here");
-            let amount = Some(i128::from(amount));
-            reports::finding_row(csv, code, |csv| holder.push_cells(csv), amount, detail);
+            let (amount, detail) = (Some(i128::from(amount)), [judged, about, place]);
+            reports::finding_row(csv, code, |csv| holder.push_cells(csv), amount, &detail);
         };
         let class = CLASSES[verdict.class()];
         say(&mut self.duplicates, FindingCode::DuplicateSecrets, copy.amount, class);
@@ -463,8 +497,8 @@ pub(super) fn judge(
             let copy = Copy::decode(copy, ordinal).ok_or(ScratchError::Damaged)?;
             copies.push((copy, holders.len()));
         }
-        // Whether it has rows of each code is found out below.
-        holders.push((holder, [false; 2]));
+        // Which codes it has rows of is found out below.
+        holders.push((holder, Mask::default()));
         Ok(())
     })?;
     copies.sort_unstable_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
@@ -479,12 +513,13 @@ pub(super) fn judge(
         }
         judged.totals.count(&verdict);
         let place = (verdict.first.unwrap_or(0), group[0].0.tag);
+        let about = verdict.about(&group[0].0.tag);
         let mut push = |rows: &mut CopyRows| {
             for (copy, holder) in group {
                 let (holder, found) = &mut holders[*holder];
-                *found = [true, found[1] || verdict.is_double_counted()];
+                found.add(verdict.mask());
                 judged.totals.count_copy(&verdict, copy, holder);
-                rows.push(&verdict, copy, holder);
+                rows.push(&verdict, &about, copy, holder);
             }
         };
         if place.0 == group[0].0.first {
@@ -495,10 +530,8 @@ pub(super) fn judge(
         }
     }
     for (holder, found) in holders {
-        for (code, found) in CODES.into_iter().zip(found) {
-            if found {
-                positions.mark(holder.user, holder.mint, code)?;
-            }
+        if found != Mask::default() {
+            positions.mark(holder.user, holder.mint, found)?;
         }
     }
     Ok(judged)
@@ -602,18 +635,16 @@ impl CopyReport<'_> {
                 self.write_piece(&std::mem::take(&mut piece), (copy.first, copy.tag))?;
             }
             self.totals.count_copy(&verdict, &copy, &holder);
-            positions.mark(holder.user, holder.mint, CODES[0])?;
-            if verdict.is_double_counted() {
-                positions.mark(holder.user, holder.mint, CODES[1])?;
-            }
+            positions.mark(holder.user, holder.mint, verdict.mask())?;
+            let about = verdict.about(&copy.tag);
             if place.0 == copy.first {
-                piece.rows.push(&verdict, &copy, &holder);
+                piece.rows.push(&verdict, &about, &copy, &holder);
                 if piece.rows.duplicates.bytes().len() > PIECE_BYTES_MAX {
                     self.write_between(&piece.rows, [0; 2], piece.rows.ends())?;
                     piece = Piece::default();
                 }
             } else {
-                self.strays.add(place, |rows| rows.push(&verdict, &copy, &holder));
+                self.strays.add(place, |rows| rows.push(&verdict, &about, &copy, &holder));
             }
         }
         self.write_piece(&piece, (end, [0; 32]))
@@ -683,10 +714,7 @@ mod tests {
             let (user, mint) = (Some(&b"user"[..]), &b"mint"[..]);
             let flags = GONE + HAS_USER;
             let holder = Holder { flags, user, mint, cells: cells.as_bytes() };
-            bytes.extend_from_slice(&ordinal.to_le_bytes());
-            bytes.extend_from_slice(&1_u64.to_le_bytes());
-            holder.encode(&mut bytes);
-            bytes.extend_from_slice(&copy.encode());
+            push_parcel(ordinal, &holder, [copy].iter(), &mut bytes);
         }
         bytes
     }

@@ -84,15 +84,22 @@ impl CsvRows {
         let _ = write!(self.bytes, "{cell}");
     }
 
-    /// A cell of our own words.
-    pub(super) fn own_words(&mut self, words: impl Display) {
+    /// A cell of our own words, in parts.
+    pub(super) fn own_words(&mut self, words: &[&str]) {
+        if words.iter().any(|part| needs_quotes(part.as_bytes())) {
+            return self.raw(words.concat().as_bytes());
+        }
         self.begin_cell();
-        let start = self.bytes.len();
-        // Writing to a Vec can't fail.
-        let _ = write!(self.bytes, "{words}");
-        if needs_quotes(&self.bytes[start..]) {
-            let words = self.bytes.split_off(start);
-            self.quoted(&words);
+        words.iter().for_each(|part| self.bytes.extend_from_slice(part.as_bytes()));
+    }
+
+    /// An amount, or an empty cell.
+    pub(super) fn amount(&mut self, amount: Option<i128>) {
+        // Writing numbers of 64 bits is faster.
+        match amount.map(|wide| (wide, i64::try_from(wide))) {
+            Some((_, Ok(amount))) => self.own(amount),
+            Some((amount, Err(_))) => self.own(amount),
+            None => self.begin_cell(),
         }
     }
 

@@ -6,8 +6,11 @@
 
 use super::AnalyzeError;
 use crate::scratch::{PartitionWriter, Partitions, ScratchError};
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The lower bytes of a fingerprint (the top byte is the part) and the document's number (5 bytes), both
 /// big-endian: sorted, equal fingerprints stand together in the order of the documents.
@@ -168,14 +171,22 @@ impl Candidate {
     }
 
     fn decode(bytes: &[u8; CANDIDATE_BYTES]) -> Option<Candidate> {
-        let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         Some(Candidate {
-            ordinal: number(&bytes[..5]),
+            ordinal: document_of(bytes),
             kind: Kind::from_byte(bytes[5])?,
             fingerprint: number(&bytes[6..14]),
             first: number(&bytes[14..]),
         })
     }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+/// The number of the document that a candidate's record is about.
+fn document_of(record: &[u8; CANDIDATE_BYTES]) -> u64 {
+    number(&record[..5])
 }
 
 /// Documents in equal ranges of their numbers, one a part.
@@ -236,50 +247,89 @@ impl CandidateStore {
         self.push(writer, &Candidate { ordinal, kind, fingerprint: 0, first: ordinal })
     }
 
-    /// All candidates in order.
-    pub(super) fn sorted(self) -> Candidates {
-        Candidates { store: self, part: 0, bytes: Vec::new(), at: 0 }
+    /// All candidates, to be taken in the order of their documents.
+    pub(super) fn complete(self) -> Candidates {
+        let has_some = |part: &usize| self.parts.bytes_in(*part) > 0;
+        let end = (0..self.parts.parts()).rev().find(has_some).map_or(0, |last| last + 1);
+        Candidates { store: self, taken: 0, end, window: VecDeque::new() }
     }
 }
 
-/// The candidates in the order of their documents.
+/// The candidates by ranges of documents, in order.
 #[derive(Debug)]
 pub(super) struct Candidates {
     store: CandidateStore,
-    /// The part to be taken next, and what is left of the one before.
-    part: usize,
-    bytes: Vec<u8>,
-    at: usize,
+    /// Parts taken so far, and the number of the last that has candidates plus one.
+    taken: usize,
+    end: usize,
+    /// The parts that documents to come may still be in, with their numbers.
+    window: VecDeque<(usize, Arc<CandidatePart>)>,
 }
 
 impl Candidates {
-    fn head(&mut self) -> Result<Option<Candidate>, AnalyzeError> {
-        while self.at == self.bytes.len() {
-            if self.part == self.store.parts.parts() {
-                return Ok(None);
+    /// Whether document `ordinal` or one behind it may have candidates.
+    pub(super) fn are_left(&self, ordinal: u64) -> bool {
+        self.store.ranges.of(ordinal) < self.end
+    }
+
+    /// The parts with the candidates of `documents`, which begin where the ones before ended.
+    pub(super) fn of(
+        &mut self,
+        documents: Range<u64>,
+    ) -> Result<Vec<Arc<CandidatePart>>, ScratchError> {
+        let Some(last) = documents.end.checked_sub(1) else { return Ok(Vec::new()) };
+        let (first, last) = (self.store.ranges.of(documents.start), self.store.ranges.of(last));
+        while self.taken <= last {
+            let part = CandidatePart::new(self.store.parts.take(self.taken)?);
+            self.window.push_back((self.taken, Arc::new(part)));
+            self.taken += 1;
+        }
+        while self.window.front().is_some_and(|(part, _)| *part < first) {
+            self.window.pop_front();
+        }
+        Ok(self.window.iter().map(|(_, part)| Arc::clone(part)).collect())
+    }
+}
+
+/// The candidates of a range of documents: sorted by the worker that needs them first, not by the one
+/// thread that reads.
+#[derive(Debug)]
+pub(super) struct CandidatePart(Mutex<Unsorted>);
+
+#[derive(Debug)]
+struct Unsorted {
+    bytes: Vec<u8>,
+    is_sorted: bool,
+}
+
+impl CandidatePart {
+    fn new(bytes: Vec<u8>) -> CandidatePart {
+        CandidatePart(Mutex::new(Unsorted { bytes, is_sorted: false }))
+    }
+
+    /// Appends the candidates of `documents`, in order.
+    pub(super) fn append_to(
+        &self,
+        candidates: &mut Vec<Candidate>,
+        documents: &Range<u64>,
+    ) -> Result<(), ScratchError> {
+        let mut part = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Unsorted { bytes, is_sorted } = &mut *part;
+        let (records, rest) = bytes.as_chunks_mut::<CANDIDATE_BYTES>();
+        if !rest.is_empty() {
+            return Err(ScratchError::Damaged);
+        }
+        if !std::mem::replace(is_sorted, true) {
+            records.sort_unstable();
+        }
+        let start = records.partition_point(|record| document_of(record) < documents.start);
+        for record in &records[start..] {
+            if document_of(record) >= documents.end {
+                break;
             }
-            self.bytes = self.store.parts.take(self.part)?;
-            self.bytes.as_chunks_mut::<CANDIDATE_BYTES>().0.sort_unstable();
-            self.at = 0;
-            self.part += 1;
+            candidates.push(Candidate::decode(record).ok_or(ScratchError::Damaged)?);
         }
-        let head = self.bytes[self.at..].first_chunk().and_then(Candidate::decode);
-        Ok(Some(head.ok_or(ScratchError::Damaged)?))
-    }
-
-    /// Whether none is left.
-    pub(super) fn is_empty(&mut self) -> Result<bool, AnalyzeError> {
-        Ok(self.head()?.is_none())
-    }
-
-    /// Takes those whose document is numbered below `end`.
-    pub(super) fn below(&mut self, end: u64) -> Result<Vec<Candidate>, AnalyzeError> {
-        let mut taken = Vec::new();
-        while let Some(head) = self.head()?.filter(|head| head.ordinal < end) {
-            taken.push(head);
-            self.at += CANDIDATE_BYTES;
-        }
-        Ok(taken)
+        Ok(())
     }
 }
 

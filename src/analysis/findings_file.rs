@@ -1,14 +1,13 @@
 //! `findings.csv`: rows grouped by code, in the order of the codes, whatever order the codes come in.
 //!
 //! The rows of one code arrive in their own order. Those whose turn it is go straight to the file; the others
-//! wait in memory up to a bound, then in scratch files.
+//! wait, compressed, in memory up to a bound, then in scratch files.
 
 use super::AnalyzeError;
 use super::csv::CsvRows;
 use super::reports::{ReportFile, WrittenReport};
 use super::shown::ShownFindings;
 use crate::model::FindingCode;
-use crate::publish::PublishError;
 use crate::scratch::Spool;
 use std::path::Path;
 
@@ -62,7 +61,7 @@ impl FindingsFile {
         if code.index() == self.open {
             return Ok(self.file.write(rows)?);
         }
-        self.waiting[code.index()].push(rows);
+        self.waiting[code.index()].push(rows)?;
         if self.waiting.iter().map(Spool::memory_bytes).sum::<usize>() > self.waiting_bytes_max {
             self.waiting.iter_mut().try_for_each(Spool::spill)?;
         }
@@ -77,13 +76,6 @@ impl FindingsFile {
             self.waiting[self.open].drain(|rows| Ok::<(), AnalyzeError>(file.write(rows)?))?;
         }
         Ok(())
-    }
-
-    /// Gives what waits until the rows that are in the file so far are on disk.
-    pub(super) fn settling(
-        &mut self,
-    ) -> Result<impl FnOnce() -> Result<(), PublishError> + use<>, PublishError> {
-        self.file.settling()
     }
 
     /// Says that all codes are complete; gives what a page shows of them.

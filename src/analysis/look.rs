@@ -1,11 +1,11 @@
 //! The second look: candidate documents are read again and their values compared in full.
 
 use super::copies::{CopyWriter, SecretTagKey};
-use super::duplicates::{Candidate, Kind};
+use super::duplicates::{Candidate, CandidatePart, Kind};
 use super::findings_file::{FindingsFile, RowsByCode};
 use super::fingerprint::Fingerprints;
 use super::pass::located;
-use super::positions::PositionMap;
+use super::positions::{Mask, PositionMap};
 use super::reports::{self, push_holder};
 use super::scan::flush_rows;
 use super::token::{FieldOrder, Proof, Token};
@@ -15,7 +15,7 @@ use crate::model::FindingCode;
 use crate::scratch::{Row, RowBatch, ScratchError, SortedRows, Sorter};
 use crate::snapshot::input::Chunk;
 use sha2::{Digest, Sha256};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Documents by a value that they may share.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Look<'a, 'p> {
     pub(super) copies: CopyWriter<'a>,
     pub(super) positions: &'a mut PositionMap<'p>,
     pub(super) order: FieldOrder,
+    /// Of the chunk under way.
+    pub(super) candidates: Vec<Candidate>,
     pub(super) rows: RowsByCode,
     pub(super) transaction_ids: RowBatch,
     pub(super) ids: RowBatch,
@@ -45,13 +47,17 @@ pub(super) struct LookResult {
 }
 
 impl Look<'_, '_> {
-    /// Looks at the documents of `chunk` that have candidates.
+    /// Looks at the documents of `chunk` that have candidates, which are in `parts`.
     pub(super) fn at_chunk(
         &mut self,
         chunk: &Chunk,
-        candidates: &[Candidate],
+        parts: &[Arc<CandidatePart>],
     ) -> Result<LookResult, AnalyzeError> {
         let mut missing_change = FindingTotals::default();
+        let documents = chunk.first_document..chunk.first_document + chunk.documents as u64;
+        self.candidates.clear();
+        parts.iter().try_for_each(|part| part.append_to(&mut self.candidates, &documents))?;
+        let candidates = std::mem::take(&mut self.candidates);
         let mut groups = candidates.chunk_by(|a, b| a.ordinal == b.ordinal).peekable();
         let mut proofs = Vec::new();
         for (ordinal, (start, document)) in (chunk.first_document..).zip(chunk.framed()) {
@@ -66,6 +72,7 @@ impl Look<'_, '_> {
                 .map_err(located(chunk, start))?;
             self.at_token(&token, &proofs, group, &mut missing_change)?;
         }
+        self.candidates = candidates;
         flush_rows(&mut self.transaction_ids, &self.looked.transaction_ids)?;
         flush_rows(&mut self.ids, &self.looked.ids)?;
         Ok(LookResult { missing_change, rows: self.rows.take() })
@@ -102,9 +109,9 @@ impl Look<'_, '_> {
                         code,
                         |csv| push_holder(csv, token),
                         amount,
-                        detail,
+                        &[detail],
                     );
-                    self.positions.mark(token.user(), token.mint(), code)?;
+                    self.positions.mark(token.user(), token.mint(), Mask::of(code))?;
                 }
                 Kind::Secret => {}
             }
@@ -138,7 +145,7 @@ fn same_value(batch: &mut RowBatch, value: Option<Value<'_>>, ordinal: u64, toke
     let amount = token.amount().map(i128::from);
     let detail = "several documents have this transaction_id";
     let code = FindingCode::DuplicateTransactionId;
-    reports::finding_row(&mut row, code, |csv| push_holder(csv, token), amount, detail);
+    reports::finding_row(&mut row, code, |csv| push_holder(csv, token), amount, &[detail]);
     let has_user = [u8::from(token.user().is_some())];
     batch.push(&key, |payload| {
         for part in [&has_user, token.user().unwrap_or_default(), token.mint(), row.bytes()] {
@@ -200,7 +207,7 @@ fn shared_id(
     let mut part = || next_part(&mut payload).ok_or_else(damaged);
     let (has_user, user, mint, csv) = (part()?, part()?, part()?, part()?);
     let user = (has_user == [1]).then_some(user);
-    positions.mark(user, mint, FindingCode::DuplicateTransactionId)?;
+    positions.mark(user, mint, Mask::of(FindingCode::DuplicateTransactionId))?;
     Ok(rows.push(&order, csv)?)
 }
 

@@ -47,7 +47,7 @@ use duplicates::{CandidateStore, Candidates, Kind, Ranges};
 use findings_file::{FindingsFile, RowsByCode};
 use fingerprint::Fingerprints;
 use look::{Look, Looked};
-use positions::PositionMap;
+use positions::{PositionMap, SummedPositions};
 use rayon::prelude::*;
 use reports::ReportFile;
 use scan::{Shared, Stores, Worker};
@@ -295,22 +295,23 @@ pub fn analyze(
     let prints = Fingerprints::new(options.fingerprint_key);
     let shares = Shares::of(options);
     let engine = Engine { input, options, prints, pool, shares, scratch, progress };
-    let wallets = engine.read_wallets()?;
+    let (wallets, wallet_chunks) = engine.read_wallets()?.unzip();
     let stores = engine.stores();
     let positions = Mutex::new(Sorter::new(&engine.scratch, engine.shares.positions_sorted));
-    let shared = Shared {
-        options,
-        prints: &engine.prints,
-        wallets: wallets.as_ref().map(|w| &w.0),
-        stores: &stores,
-        encode,
-    };
     let mut maps: Vec<PositionMap<'_>> = Vec::new();
     maps.resize_with(options.threads.max(1), || engine.position_map(&positions));
     let mut findings = FindingsFile::create(reports, &engine.scratch, engine.shares.findings)?;
+    let shared = Shared {
+        options,
+        prints: &engine.prints,
+        wallets: wallets.as_ref(),
+        stores: &stores,
+        encode,
+    };
     let (tokens, mut totals, changes) =
         engine.read_tokens(&shared, &mut maps, reports, &mut findings, changes)?;
-    let snapshot = root_hash(&tokens, wallets.as_ref().map(|w| &w.1));
+    drop(wallets); // memory for the steps below
+    let snapshot = root_hash(&tokens, wallet_chunks.as_ref());
     engine.compare_duplicates(
         stores,
         &mut maps,
@@ -319,14 +320,12 @@ pub fn analyze(
         &mut findings,
         &mut totals,
     )?;
-    let mut map = maps.swap_remove(0);
-    maps.into_iter().try_for_each(|other| map.absorb(other))?;
-    map.flush()?;
-    let positions = engine.take_sorted(&positions)?;
+    engine.finish(maps, |mut map| map.flush())?;
+    let positions = SummedPositions::new(engine.take_sorted(&positions)?)?;
     let ([deltas, balances, findings], shown) =
         engine.write_reports(positions, reports, findings, &mut totals)?;
     let reports = vec![deltas, balances, changes, findings];
-    Ok(Analysis { snapshot, tokens, wallets: wallets.map(|w| w.1), totals, reports, shown })
+    Ok(Analysis { snapshot, tokens, wallets: wallet_chunks, totals, reports, shown })
 }
 
 fn refuse_twins(collection: &str, twins: Option<[u64; 2]>) -> Result<(), AnalyzeError> {
@@ -530,8 +529,8 @@ impl Engine<'_> {
         {
             duplicates::propose(&self.pool, &store, kind, &candidates)?;
         }
-        let mut candidates = candidates.sorted();
-        if candidates.is_empty()? {
+        let candidates = candidates.complete();
+        if !candidates.are_left(0) {
             return findings.open(FindingCode::OrphanedTokens);
         }
         let ranges = Ranges::new(documents, 4096, 1024);
@@ -571,6 +570,7 @@ impl Engine<'_> {
         let collection = &self.input.tokens;
         self.progress.begin("looking again", collection.stored_bytes(), Unit::Bytes);
         let mut feed = self.feed(collection)?;
+        let mut next_document = 0;
         let mut missing_change = FindingTotals::default();
         let worker = |positions| Look {
             prints: &self.prints,
@@ -579,6 +579,7 @@ impl Engine<'_> {
             copies: copies(),
             positions,
             order: token::FieldOrder::default(),
+            candidates: Vec::new(),
             rows: RowsByCode::default(),
             transaction_ids: RowBatch::default(),
             ids: RowBatch::default(),
@@ -587,10 +588,11 @@ impl Engine<'_> {
         pass::run(
             &self.pool,
             move |chunk: &mut Chunk| {
-                if candidates.is_empty()? || !feed(chunk)? {
+                if !candidates.are_left(next_document) || !feed(chunk)? {
                     return Ok(None);
                 }
-                Ok(Some(candidates.below(chunk.first_document + chunk.documents as u64)?))
+                next_document = chunk.first_document + chunk.documents as u64;
+                Ok(Some(candidates.of(chunk.first_document..next_document)?))
             },
             &mut workers,
             |worker, chunk, candidates| worker.at_chunk(chunk, &candidates),
@@ -648,26 +650,24 @@ impl Engine<'_> {
 
     fn write_reports(
         &self,
-        positions: SortedRows,
+        mut positions: SummedPositions,
         reports: &Path,
         mut findings: FindingsFile,
         totals: &mut Totals,
     ) -> Result<([WrittenReport; 3], ShownFindings), AnalyzeError> {
         self.progress.begin("writing reports", 0, Unit::Documents);
-        // The disk takes what there is of the findings while the balances are added up.
-        let settle = findings.settling()?;
-        let (settled, balances) = self.pool.join(settle, || {
-            reports::write_balances(positions, &mut findings, self.sorter(), reports)
-        });
-        settled?;
-        let mut balances = balances?;
-        let users = std::mem::take(&mut balances.users);
-        let (balances, findings) = self.pool.join(|| balances.finish(), || findings.finish());
-        let ([deltas, balances], (findings, shown)) = (balances?, findings?);
+        *totals.finding(FindingCode::NegativeBalance) =
+            reports::find_negative_balances(&mut positions, &mut findings)?;
+        positions.rewind()?;
+        let sorter = self.sorter();
+        let (findings, balances) = self.pool.join(
+            || findings.finish(),
+            || reports::write_balances(&mut positions, sorter, reports),
+        );
+        let ((findings, shown), ([deltas, balances], users)) = (findings?, balances?);
         totals.users = users.total;
         totals.users_changed = users.fixed;
         totals.amount_changed = users.amount_fixed;
-        *totals.finding(FindingCode::NegativeBalance) = users.negative;
         for code in FindingCode::ALL {
             totals.finding(*code).affected_users = users.by_finding[code.index()];
         }

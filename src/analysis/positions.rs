@@ -7,7 +7,7 @@ use super::token::Token;
 use super::wallets::{WalletCheck, WalletTable};
 use crate::document::{Value, ValueKind};
 use crate::model::{FindingCode, Status};
-use crate::scratch::{RowBatch, Sorter};
+use crate::scratch::{Row, RowBatch, ScratchError, SortedRows, Sorter};
 use hashbrown::HashTable;
 use std::sync::{Mutex, PoisonError};
 
@@ -240,25 +240,16 @@ impl<'a> PositionMap<'a> {
         })
     }
 
-    /// Notes that documents of a user at a mint have a finding.
+    /// Notes that documents of a user at a mint have findings.
     pub(super) fn mark(
         &mut self,
         user: Option<&[u8]>,
         mint: &[u8],
-        code: FindingCode,
+        found: Mask,
     ) -> Result<(), AnalyzeError> {
         let hash = self.hash(user, mint);
-        self.of(hash, user, mint)?.position.mask.add(Mask::of(code));
+        self.of(hash, user, mint)?.position.mask.add(found);
         Ok(())
-    }
-
-    /// Adds what `other` has.
-    pub(super) fn absorb(&mut self, other: PositionMap<'_>) -> Result<(), AnalyzeError> {
-        other.table.into_iter().try_for_each(|entry| {
-            let own = self.of(entry.hash, entry.user(), entry.mint())?;
-            own.position.add(&entry.position);
-            Ok(())
-        })
     }
 
     /// Hands all positions to the sorter.
@@ -275,6 +266,56 @@ impl<'a> PositionMap<'a> {
         }
         self.memory_bytes = 0;
         Ok(())
+    }
+}
+
+/// Where a position belongs and what it adds up to.
+pub(super) struct SummedPosition<'a> {
+    /// Its sort key.
+    pub(super) key: &'a [u8],
+    pub(super) user: Option<Vec<u8>>,
+    pub(super) mint: &'a [u8],
+    pub(super) position: Position,
+}
+
+/// The positions of all workers, added up, in the order of users and mints.
+pub(super) struct SummedPositions {
+    sorted: SortedRows,
+    /// The row to be read next, and whether there is one.
+    next: Row,
+    has_next: bool,
+    key: Vec<u8>,
+}
+
+impl SummedPositions {
+    pub(super) fn new(mut sorted: SortedRows) -> Result<SummedPositions, ScratchError> {
+        let mut next = Row::default();
+        let has_next = sorted.next_into(&mut next)?;
+        Ok(SummedPositions { sorted, next, has_next, key: Vec::new() })
+    }
+
+    /// Begins anew.
+    pub(super) fn rewind(&mut self) -> Result<(), ScratchError> {
+        self.sorted.rewind()?;
+        self.has_next = self.sorted.next_into(&mut self.next)?;
+        Ok(())
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<SummedPosition<'_>>, ScratchError> {
+        if !self.has_next {
+            return Ok(None);
+        }
+        std::mem::swap(&mut self.key, &mut self.next.key);
+        let mut sum = Position::default();
+        loop {
+            sum.add(&Position::decode(&self.next.payload).ok_or(ScratchError::Damaged)?);
+            self.has_next = self.sorted.next_into(&mut self.next)?;
+            if !self.has_next || self.next.key != self.key {
+                break;
+            }
+        }
+        let (user, mint) = split_position_key(&self.key).ok_or(ScratchError::Damaged)?;
+        Ok(Some(SummedPosition { key: &self.key, user, mint, position: sum }))
     }
 }
 

@@ -4,16 +4,15 @@
 
 use super::csv::CsvRows;
 use super::findings_file::FindingsFile;
-use super::positions::{Mask, Position, split_position_key};
+use super::positions::{Mask, Position, SummedPosition, SummedPositions};
 use super::rule::ProposedChange;
 use super::token::Token;
 use super::{AnalyzeError, FindingTotals};
 use crate::document::{Value, date_text, identifier_text};
 use crate::model::{FindingCode, Sha256Hash, Status};
 use crate::publish::{PublishError, at, create_private_file};
-use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
+use crate::scratch::{Row, SortedRows, Sorter};
 use sha2::{Digest, Sha256};
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -95,16 +94,6 @@ impl ReportFile {
         self.file.write_all(rows).map_err(at("write", &self.path))
     }
 
-    /// Hands over all bytes so far; gives what waits until they are on disk.
-    pub(super) fn settling(
-        &mut self,
-    ) -> Result<impl FnOnce() -> Result<(), PublishError> + use<>, PublishError> {
-        self.file.flush().map_err(at("write", &self.path))?;
-        let file = self.file.get_ref().try_clone().map_err(at("sync", &self.path))?;
-        let path = self.path.clone();
-        Ok(move || file.sync_data().map_err(at("sync", &path)))
-    }
-
     pub(super) fn finish(self) -> Result<WrittenReport, PublishError> {
         let file = self.file.into_inner().map_err(|e| at("write", &self.path)(e.into_error()))?;
         file.sync_all().map_err(at("sync", &self.path))?;
@@ -143,89 +132,74 @@ pub(super) fn finding_row(
     code: FindingCode,
     push_holder: impl FnOnce(&mut CsvRows),
     amount: Option<i128>,
-    detail: impl Display,
+    detail: &[&str],
 ) {
     csv.cells(code.as_str().as_bytes());
     csv.cells(code.severity().as_str().as_bytes());
     push_holder(csv);
-    csv.own_if(amount);
+    csv.amount(amount);
     csv.own_words(detail);
     csv.end_row();
 }
 
 /// What the users add up to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Users {
     pub(super) total: u64,
     pub(super) fixed: u64,
     pub(super) amount_fixed: i128,
     /// By [`FindingCode::index`].
     pub(super) by_finding: Vec<u64>,
-    pub(super) negative: FindingTotals,
 }
 
-/// `balances.csv` as it is written, and what comes of it.
-pub(super) struct Balances {
-    file: ReportFile,
-    deltas: Sorter,
-    directory: PathBuf,
-    pub(super) users: Users,
-}
-
-/// Writes the rows of `balances.csv`, finds negative balances and counts users.
-pub(super) fn write_balances(
-    mut sorted: SortedRows,
+/// Reports the balances below zero.
+pub(super) fn find_negative_balances(
+    positions: &mut SummedPositions,
     findings: &mut FindingsFile,
-    mut deltas: Sorter,
-    directory: &Path,
-) -> Result<Balances, AnalyzeError> {
-    let damaged = || ScratchError::Damaged;
-    let mut balances = ReportFile::create(directory, "balances.csv", &BALANCES_COLUMNS)?;
-    let mut users = Users { by_finding: vec![0; FindingCode::ALL.len()], ..Users::default() };
-    let mut user: Option<(Vec<u8>, Mask)> = None;
-    let mut csv = CsvRows::new();
-    let mut row = Row::default();
-    let mut more = sorted.next_into(&mut row)?;
-    while more {
-        let key = row.key.clone();
-        let mut position = Position::decode(&row.payload).ok_or_else(damaged)?;
-        more = sorted.next_into(&mut row)?;
-        while more && row.key == key {
-            position.add(&Position::decode(&row.payload).ok_or_else(damaged)?);
-            more = sorted.next_into(&mut row)?;
-        }
-        let (npub, mint) = split_position_key(&key).ok_or_else(damaged)?;
-        if let Some((sum, statuses)) = negative_balance(&position, npub.as_deref()) {
-            position.mask.add(Mask::of(FindingCode::NegativeBalance));
-            users.negative.count += 1;
-            users.negative.amount += sum;
-            let row = negative_row(npub.as_deref(), mint, sum, &statuses);
+) -> Result<FindingTotals, AnalyzeError> {
+    let mut totals = FindingTotals::default();
+    while let Some(SummedPosition { user, mint, position, .. }) = positions.next()? {
+        if let Some((sum, statuses)) = negative_balance(&position, user.as_deref()) {
+            totals.count += 1;
+            totals.amount += sum;
+            let row = negative_row(user.as_deref(), mint, sum, &statuses);
             findings.add(FindingCode::NegativeBalance, &row)?;
         }
+    }
+    Ok(totals)
+}
+
+/// Writes `balances.csv` and `balance_deltas.csv` into `directory`, and counts users.
+pub(super) fn write_balances(
+    positions: &mut SummedPositions,
+    mut deltas: Sorter,
+    directory: &Path,
+) -> Result<([WrittenReport; 2], Users), AnalyzeError> {
+    let mut file = ReportFile::create(directory, "balances.csv", &BALANCES_COLUMNS)?;
+    let mut users =
+        Users { total: 0, fixed: 0, amount_fixed: 0, by_finding: vec![0; FindingCode::ALL.len()] };
+    let mut last: Option<(Vec<u8>, Mask)> = None;
+    let mut csv = CsvRows::new();
+    while let Some(SummedPosition { key, user, mint, mut position }) = positions.next()? {
+        if negative_balance(&position, user.as_deref()).is_some() {
+            position.mask.add(Mask::of(FindingCode::NegativeBalance));
+        }
         users.amount_fixed += position.amount_fixed;
-        balance_row(&mut csv, npub.as_deref().unwrap_or_default(), mint, &position);
-        balances.write(csv.bytes())?;
+        balance_row(&mut csv, user.as_deref().unwrap_or_default(), mint, &position);
+        file.write(csv.bytes())?;
         if position.mask.has(Mask::FIXED) {
-            deltas.push(&delta_key(&position, &key), csv.bytes())?;
+            deltas.push(&delta_key(&position, key), csv.bytes())?;
         }
         csv.clear();
-        if let Some(npub) = npub {
-            match &mut user {
-                Some((current, mask)) if *current == npub => mask.add(position.mask),
-                _ => users.count(user.replace((npub, position.mask)).as_ref()),
+        if let Some(user) = user {
+            match &mut last {
+                Some((current, mask)) if *current == user => mask.add(position.mask),
+                _ => users.count(last.replace((user, position.mask)).as_ref()),
             }
         }
     }
-    users.count(user.as_ref());
-    Ok(Balances { file: balances, deltas, directory: directory.to_path_buf(), users })
-}
-
-impl Balances {
-    /// Writes `balance_deltas.csv` and finishes both files.
-    pub(super) fn finish(self) -> Result<[WrittenReport; 2], AnalyzeError> {
-        let deltas = write_deltas(self.deltas.finish()?, &self.directory)?;
-        Ok([deltas, self.file.finish()?])
-    }
+    users.count(last.as_ref());
+    Ok(([write_deltas(deltas.finish()?, directory)?, file.finish()?], users))
 }
 
 impl Users {
@@ -258,7 +232,7 @@ fn negative_row(npub: Option<&[u8]>, mint: &[u8], sum: i128, statuses: &str) -> 
         csv.text(npub.unwrap_or_default());
         csv.text(mint);
     };
-    let detail = format!("the user's balance at the mint is below zero: {statuses}");
+    let detail = ["the user's balance at the mint is below zero: ", statuses];
     let mut csv = CsvRows::new();
     finding_row(&mut csv, FindingCode::NegativeBalance, push_holder, Some(sum), &detail);
     csv.take()

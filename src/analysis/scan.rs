@@ -191,7 +191,7 @@ impl<'a, 'p> Worker<'a, 'p> {
             totals.finding(found.code).add(found);
             let (row, holder) =
                 (rows.of(found.code), |csv: &mut _| reports::push_holder(csv, token));
-            reports::finding_row(row, found.code, holder, found.amount, found.detail);
+            reports::finding_row(row, found.code, holder, found.amount, &[found.detail]);
         };
         let mut change = None;
         if rule::applies(token) {

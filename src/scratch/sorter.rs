@@ -108,7 +108,7 @@ impl Sorter {
     pub(crate) fn finish(mut self) -> Result<SortedRows, ScratchError> {
         if self.runs.is_empty() {
             self.sort();
-            return Ok(SortedRows::Memory { arena: self.arena, slots: self.slots.into_iter() });
+            return Ok(SortedRows::Memory { arena: self.arena, slots: self.slots, taken: 0 });
         }
         self.spill()?;
         Ok(SortedRows::Disk(Box::new(Merge::new(&self.scratch, self.runs)?)))
@@ -142,9 +142,7 @@ impl RunWriter<'_> {
 
     fn finish(self) -> Result<File, ScratchError> {
         let error = scratch_error(self.scratch);
-        let mut file = self.file.into_inner().map_err(|e| error(e.into_error()))?;
-        file.rewind().map_err(error)?;
-        Ok(file)
+        self.file.into_inner().map_err(|e| error(e.into_error()))
     }
 }
 
@@ -162,7 +160,12 @@ pub(crate) struct Row {
 /// Rows in the order of their keys.
 #[derive(Debug)]
 pub(crate) enum SortedRows {
-    Memory { arena: Vec<u8>, slots: std::vec::IntoIter<Slot> },
+    /// Rows, and how many of them were taken.
+    Memory {
+        arena: Vec<u8>,
+        slots: Vec<Slot>,
+        taken: usize,
+    },
     Disk(Box<Merge>),
 }
 
@@ -170,9 +173,10 @@ impl SortedRows {
     /// Puts the next row into `row`; `false` at the end.
     pub(crate) fn next_into(&mut self, row: &mut Row) -> Result<bool, ScratchError> {
         match self {
-            SortedRows::Memory { arena, slots } => {
-                let Some(slot) = slots.next() else { return Ok(false) };
-                let (key, payload) = split(arena, &slot);
+            SortedRows::Memory { arena, slots, taken } => {
+                let Some(slot) = slots.get(*taken) else { return Ok(false) };
+                *taken += 1;
+                let (key, payload) = split(arena, slot);
                 row.key.clear();
                 row.key.extend_from_slice(key);
                 row.payload.clear();
@@ -187,6 +191,15 @@ impl SortedRows {
                 None => Ok(false),
             },
         }
+    }
+
+    /// Begins anew with the first row.
+    pub(crate) fn rewind(&mut self) -> Result<(), ScratchError> {
+        match self {
+            SortedRows::Memory { taken, .. } => *taken = 0,
+            SortedRows::Disk(merge) => merge.rewind()?,
+        }
+        Ok(())
     }
 }
 
@@ -220,10 +233,17 @@ impl Merge {
         let runs = runs.into_iter().map(|file| BufReader::with_capacity(RUN_BUFFER_BYTES, file));
         let mut merge =
             Merge { scratch: scratch.to_path_buf(), runs: runs.collect(), heap: BinaryHeap::new() };
-        for run in 0..merge.runs.len() {
-            merge.refill(run)?;
-        }
+        merge.rewind()?;
         Ok(merge)
+    }
+
+    fn rewind(&mut self) -> Result<(), ScratchError> {
+        self.heap.clear();
+        for run in 0..self.runs.len() {
+            self.runs[run].rewind().map_err(scratch_error(&self.scratch))?;
+            self.refill(run)?;
+        }
+        Ok(())
     }
 
     fn refill(&mut self, run: usize) -> Result<(), ScratchError> {
@@ -308,6 +328,7 @@ mod tests {
                 0..200,
             ),
             memory_bytes_max in 1_usize..4000,
+            taken in any::<usize>(),
         ) {
             let scratch = tempfile::tempdir().unwrap();
             let mut sorter = Sorter::new(scratch.path(), memory_bytes_max);
@@ -315,13 +336,21 @@ mod tests {
                 sorter.push(key, payload).unwrap();
             }
             let mut sorted = sorter.finish().unwrap();
-            let (mut seen, mut row) = (Vec::new(), Row::default());
-            while sorted.next_into(&mut row).unwrap() {
-                seen.push((row.key.clone(), row.payload.clone()));
-            }
             let mut expected = rows;
             expected.sort();
-            prop_assert_eq!(seen, expected);
+            let mut row = Row::default();
+            for taken in [taken % (expected.len() + 1), expected.len()] {
+                let mut seen = Vec::new();
+                for _ in 0..taken {
+                    prop_assert!(sorted.next_into(&mut row).unwrap());
+                    seen.push((row.key.clone(), row.payload.clone()));
+                }
+                prop_assert_eq!(&seen[..], &expected[..taken]);
+                if taken == expected.len() {
+                    prop_assert!(!sorted.next_into(&mut row).unwrap());
+                }
+                sorted.rewind().unwrap();
+            }
         }
     }
 }

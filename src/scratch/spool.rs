@@ -1,69 +1,107 @@
-//! Bytes that wait for their turn: written once, read once, in memory and then on disk.
+//! Bytes that wait for their turn: written once, read once, compressed in memory and then on disk.
 
 use super::{ScratchError, scratch_error, scratch_file};
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{self, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use zstd::stream::{read::Decoder, write::Encoder};
 
 /// Bytes read back at once.
 const READ_BYTES: usize = 256 * 1024;
+/// The fastest of Zstandard's usual levels: what waits here is text that repeats itself.
+const LEVEL: i32 = 1;
 
 /// See the module. What went to disk stands before what is in memory.
-#[derive(Debug)]
 pub(crate) struct Spool {
     scratch: PathBuf,
-    memory: Vec<u8>,
+    memory: Option<Encoder<'static, Vec<u8>>>,
     file: Option<File>,
+}
+
+impl std::fmt::Debug for Spool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spool").field("memory_bytes", &self.memory_bytes()).finish_non_exhaustive()
+    }
 }
 
 impl Spool {
     /// An empty spool; its file goes to `scratch`.
     pub(crate) fn new(scratch: &Path) -> Spool {
-        Spool { scratch: scratch.to_path_buf(), memory: Vec::new(), file: None }
+        Spool { scratch: scratch.to_path_buf(), memory: None, file: None }
+    }
+
+    fn error(&self) -> impl Fn(io::Error) -> ScratchError + use<> {
+        scratch_error(&self.scratch)
     }
 
     /// Adds bytes, in memory.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.memory.extend_from_slice(bytes);
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), ScratchError> {
+        let error = self.error();
+        let encoder = match &mut self.memory {
+            Some(encoder) => encoder,
+            None => self.memory.insert(Encoder::new(Vec::new(), LEVEL).map_err(&error)?),
+        };
+        encoder.write_all(bytes).map_err(error)
     }
 
-    /// Bytes in memory.
+    /// Bytes in memory, compressed.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.memory.len()
+        self.memory.as_ref().map_or(0, |encoder| encoder.get_ref().capacity())
+    }
+
+    /// Ends what is in memory and takes it out.
+    fn take_memory(&mut self) -> Result<Vec<u8>, ScratchError> {
+        match self.memory.take() {
+            Some(encoder) => encoder.finish().map_err(self.error()),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Moves what is in memory to disk.
     pub(crate) fn spill(&mut self) -> Result<(), ScratchError> {
-        if self.memory.is_empty() {
+        let memory = self.take_memory()?;
+        if memory.is_empty() {
             return Ok(());
         }
+        let error = self.error();
         let file = match &mut self.file {
             Some(file) => file,
             None => self.file.insert(scratch_file(&self.scratch)?),
         };
-        file.write_all(&self.memory).map_err(scratch_error(&self.scratch))?;
-        self.memory.clear();
-        Ok(())
+        file.write_all(&memory).map_err(error)
     }
 
     /// Hands on all bytes, in pieces.
     pub(crate) fn drain<E: From<ScratchError>>(
         &mut self,
-        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+        each: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        if let Some(mut file) = self.file.take() {
-            let error = scratch_error(&self.scratch);
-            file.rewind().map_err(&error)?;
-            let mut piece = vec![0; READ_BYTES];
-            loop {
-                let count = file.read(&mut piece).map_err(&error)?;
-                if count == 0 {
-                    break;
-                }
-                each(&piece[..count])?;
+        let error = self.error();
+        let memory = Cursor::new(self.take_memory()?);
+        match self.file.take() {
+            Some(mut file) => {
+                file.rewind().map_err(&error)?;
+                read_all(file.chain(memory), &error, each)
             }
+            None if memory.get_ref().is_empty() => Ok(()),
+            None => read_all(memory, &error, each),
         }
-        each(&std::mem::take(&mut self.memory))
+    }
+}
+
+/// Hands on what `source` unpacks to, in pieces.
+fn read_all<E: From<ScratchError>>(
+    source: impl Read,
+    error: impl Fn(io::Error) -> ScratchError,
+    mut each: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut decoder = Decoder::new(source).map_err(&error)?;
+    let mut piece = vec![0; READ_BYTES];
+    loop {
+        match decoder.read(&mut piece).map_err(&error)? {
+            0 => return Ok(()),
+            count => each(&piece[..count])?,
+        }
     }
 }
 
@@ -77,7 +115,7 @@ mod tests {
         let mut spool = Spool::new(scratch.path());
         for (bytes, is_spilled) in [("on disk, ", true), ("this too, ", true), ("in memory", false)]
         {
-            spool.push(bytes.as_bytes());
+            spool.push(bytes.as_bytes()).unwrap();
             if is_spilled {
                 spool.spill().unwrap();
             }
