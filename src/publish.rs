@@ -46,7 +46,7 @@ pub fn io_reason(error: &io::Error) -> String {
         io::ErrorKind::ReadOnlyFilesystem => {
             "the file system is read-only; choose another path".into()
         }
-        io::ErrorKind::NotFound => "no such file or directory".into(),
+        io::ErrorKind::NotFound => "no such file or directory; check the path".into(),
         io::ErrorKind::AlreadyExists => "something else is there already".into(),
         io::ErrorKind::NotADirectory => "a part of the path is no directory".into(),
         io::ErrorKind::UnexpectedEof => "the file ended early".into(),

@@ -335,7 +335,7 @@ mod tests {
         assert!(write(root.path(), &sum(38)).is_ok());
         for rows in [sum(39), sum(0)] {
             let error = write(root.path(), &rows).unwrap_err().to_string();
-            assert!(error.contains("in the row of line"), "{error}");
+            assert!(error.contains("in row 3;"), "{error}");
         }
         let reports = root.path().join(REPORTS_DIRECTORY);
         fs::write(reports.join("findings.csv"), HEADER.replace("npub", "user")).unwrap();

@@ -56,8 +56,8 @@ impl Table {
     /// An error about the row read last.
     #[must_use]
     pub fn odd(&self, row: &ByteRecord, what: &str) -> TableError {
-        let line = row.position().map_or(0, csv::Position::line);
-        TableError { path: self.path.clone(), what: format!("{what} in the row of line {line}") }
+        let what = format!("{what} in row {}", row_number(row.position()));
+        TableError { path: self.path.clone(), what }
     }
 
     /// The integer in a cell of `row`; `None` in an empty one.
@@ -74,14 +74,48 @@ impl Table {
     }
 }
 
+/// The number of a row as a spreadsheet shows it: the header is row 1.
+fn row_number(position: Option<&csv::Position>) -> u64 {
+    position.map_or(0, |position| position.record() + 1)
+}
+
 fn fault(path: &Path, error: &csv::Error) -> TableError {
     let what = match error.kind() {
         csv::ErrorKind::Io(error) => io_reason(error),
         csv::ErrorKind::UnequalLengths { pos, .. } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
-            format!("the row of line {line} has too few or too many cells")
+            format!("row {} has too few or too many cells", row_number(pos.as_ref()))
         }
         _ => "it is no CSV file".to_owned(),
     };
     TableError { path: path.to_path_buf(), what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `report` as a table to its end, and looks for a number in the first cell of each row.
+    fn read(report: &str) -> Result<(), TableError> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join(REPORTS_DIRECTORY)).unwrap();
+        std::fs::write(directory.path().join(REPORTS_DIRECTORY).join("t.csv"), report).unwrap();
+        let mut table = Table::open(directory.path(), "t.csv").unwrap();
+        let mut row = ByteRecord::new();
+        while table.next_into(&mut row)? {
+            table.number(&row, 0)?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_error_names_the_row_that_a_spreadsheet_shows() {
+        for end in ["\n", "\r\n"] {
+            let rows = |rows: [&str; 4]| rows.map(|row| row.to_owned() + end).concat();
+            assert!(read(&rows(["n,t", "1,\"a\nb\"", "2,", ",c"])).is_ok());
+            let error = read(&rows(["n,t", "1,\"a\nb\"", "x,", "3,c"])).unwrap_err().to_string();
+            assert!(error.contains("should be an integer is none in row 3; "), "{error}");
+            let error = read(&rows(["n,t", "1,\"a\nb\"", "2,", "3"])).unwrap_err().to_string();
+            assert!(error.contains("row 4 has too few or too many cells; "), "{error}");
+        }
+    }
 }
