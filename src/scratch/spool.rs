@@ -10,6 +10,8 @@ use zstd::stream::{read::Decoder, write::Encoder};
 const READ_BYTES: usize = 256 * 1024;
 /// The fastest of Zstandard's usual levels: what waits here is text that repeats itself.
 const LEVEL: i32 = 1;
+/// How far back repetitions are looked for, as a power of two: 128 KiB keep an encoder below 1 MiB.
+const WINDOW_LOG: u32 = 17;
 
 /// See the module. What went to disk stands before what is in memory.
 pub(crate) struct Spool {
@@ -39,7 +41,7 @@ impl Spool {
         let error = self.error();
         let encoder = match &mut self.memory {
             Some(encoder) => encoder,
-            None => self.memory.insert(Encoder::new(Vec::new(), LEVEL).map_err(&error)?),
+            None => self.memory.insert(encoder().map_err(&error)?),
         };
         encoder.write_all(bytes).map_err(error)
     }
@@ -87,6 +89,12 @@ impl Spool {
             None => read_all(memory, &error, each),
         }
     }
+}
+
+fn encoder() -> io::Result<Encoder<'static, Vec<u8>>> {
+    let mut encoder = Encoder::new(Vec::new(), LEVEL)?;
+    encoder.window_log(WINDOW_LOG)?;
+    Ok(encoder)
 }
 
 /// Hands on what `source` unpacks to, in pieces.
