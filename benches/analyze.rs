@@ -14,7 +14,9 @@
     reason = "a bench prints figures for people and stops where it fails"
 )]
 
-use remelt::analysis::{AnalyzeOptions, FingerprintKey, RuleOptions, SpentAt, count_problematic};
+use remelt::analysis::{
+    AnalyzeOptions, FingerprintKey, RuleOptions, SpentAt, count_problematic, scan,
+};
 use remelt::generate::{GenerateOptions, generate};
 use remelt::model::{Timestamp, hash_bytes};
 use remelt::plan::{BuildOptions, build};
@@ -37,17 +39,19 @@ const BLOCK_BYTES: usize = 512 * 1024;
 /// Times of the steps of one analysis.
 type Steps = Vec<(&'static str, Duration)>;
 
-fn analyze(dump: &Path, scratch: &Path, threads: usize) -> Steps {
-    let snapshot = Snapshot::open(dump, &InputOptions::default()).unwrap();
-    let plan = scratch.join("plan");
-    let rule = RuleOptions { spent_at: SpentAt::Repair, repair_time: Timestamp(0) };
-    let analyze = AnalyzeOptions {
-        rule,
+fn options(threads: usize) -> AnalyzeOptions {
+    AnalyzeOptions {
+        rule: RuleOptions { spent_at: SpentAt::Repair, repair_time: Timestamp(0) },
         memory_bytes: 1 << 30,
         threads,
         fingerprint_key: FingerprintKey([7; 16]),
-    };
-    let options = BuildOptions { analyze, tool: "bench".into(), parquet: false };
+    }
+}
+
+fn analyze(dump: &Path, scratch: &Path, threads: usize) -> Steps {
+    let snapshot = Snapshot::open(dump, &InputOptions::default()).unwrap();
+    let plan = scratch.join("plan");
+    let options = BuildOptions { analyze: options(threads), tool: "bench".into(), parquet: false };
     let (progress, is_over) = (Progress::new(), AtomicBool::new(false));
     let steps = scope(|scope| {
         let watcher = scope.spawn(|| watch(&progress, &is_over));
@@ -144,7 +148,7 @@ fn iterate_raw(document: &[u8]) -> usize {
 /// What is done with the tokens file alone, on so many threads.
 type Contestant = fn(&Path, usize);
 
-const CONTESTANTS: [(&str, Contestant); 6] = [
+const CONTESTANTS: [(&str, Contestant); 7] = [
     ("read", |file, threads| each_block(file, threads, sum)),
     ("sha256", |file, threads| {
         each_block(file, threads, |block| {
@@ -160,6 +164,10 @@ const CONTESTANTS: [(&str, Contestant); 6] = [
         each_chunk(file, threads, |chunk| {
             black_box(count_problematic(documents(chunk)).unwrap());
         });
+    }),
+    ("scan", |file, threads| {
+        let input = Input::open(file, &InputOptions::default()).unwrap();
+        black_box(scan(&input, &options(threads), &Progress::new()).unwrap());
     }),
     ("bson-raw", |file, threads| {
         each_chunk(file, threads, |chunk| {

@@ -287,19 +287,11 @@ pub fn analyze(
     changes: ChangeSink<'_>,
     progress: &Progress,
 ) -> Result<Analysis, AnalyzeError> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
-        .build()
-        .map_err(|_| AnalyzeError::Threads(options.threads))?;
-    let scratch = std::env::temp_dir();
-    let prints = Fingerprints::new(options.fingerprint_key);
-    let shares = Shares::of(options);
-    let engine = Engine { input, options, prints, pool, shares, scratch, progress };
+    let engine = Engine::new(input, options, progress)?;
     let (wallets, wallet_chunks) = engine.read_wallets()?.unzip();
     let stores = engine.stores();
     let positions = Mutex::new(Sorter::new(&engine.scratch, engine.shares.positions_sorted));
-    let mut maps: Vec<PositionMap<'_>> = Vec::new();
-    maps.resize_with(options.threads.max(1), || engine.position_map(&positions));
+    let mut maps = engine.position_maps(&positions);
     let mut findings = FindingsFile::create(reports, &engine.scratch, engine.shares.findings)?;
     let shared = Shared {
         options,
@@ -326,6 +318,56 @@ pub fn analyze(
         engine.write_reports(positions, reports, findings, &mut totals)?;
     let reports = vec![deltas, balances, changes, findings];
     Ok(Analysis { snapshot, tokens, wallets: wallet_chunks, totals, reports, shown })
+}
+
+/// What [`scan`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanFigures {
+    /// Documents read.
+    pub documents: u64,
+    /// Whether some value may occur twice.
+    pub has_candidates: bool,
+}
+
+/// The first half of an analysis by itself: reads every token to its last byte, adds up balances and finds
+/// the values that may occur twice. It hashes nothing, judges nothing and writes nothing: for benches.
+///
+/// # Errors
+/// [`AnalyzeError`].
+#[doc(hidden)]
+pub fn scan(
+    input: &Input,
+    options: &AnalyzeOptions,
+    progress: &Progress,
+) -> Result<ScanFigures, AnalyzeError> {
+    let engine = Engine::new(input, options, progress)?;
+    let stores = engine.stores();
+    let positions = Mutex::new(Sorter::new(&engine.scratch, engine.shares.positions_sorted));
+    let shared = Shared {
+        options,
+        prints: &engine.prints,
+        wallets: None,
+        stores: &stores,
+        encode: &|_, _| (),
+    };
+    let mut maps = engine.position_maps(&positions);
+    let mut workers: Vec<Worker<'_, '_>> =
+        maps.iter_mut().map(|map| Worker::new(&shared, map)).collect();
+    let mut feed = engine.feed(&input.tokens)?;
+    let mut documents = 0;
+    pass::run(
+        &engine.pool,
+        move |chunk: &mut Chunk| Ok(feed(chunk)?.then_some(())),
+        &mut workers,
+        |worker, chunk, ()| worker.scan_chunk(chunk),
+        |count| {
+            documents += count;
+            Ok(())
+        },
+    )?;
+    engine.finish(workers, Worker::finish)?;
+    let candidates = engine.propose(stores, documents)?;
+    Ok(ScanFigures { documents, has_candidates: candidates.are_left(0) })
 }
 
 fn refuse_twins(collection: &str, twins: Option<[u64; 2]>) -> Result<(), AnalyzeError> {
@@ -388,7 +430,21 @@ struct Engine<'a> {
     progress: &'a Progress,
 }
 
-impl Engine<'_> {
+impl<'a> Engine<'a> {
+    fn new(
+        input: &'a Input,
+        options: &'a AnalyzeOptions,
+        progress: &'a Progress,
+    ) -> Result<Engine<'a>, AnalyzeError> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(options.threads)
+            .build()
+            .map_err(|_| AnalyzeError::Threads(options.threads))?;
+        let prints = Fingerprints::new(options.fingerprint_key);
+        let (shares, scratch) = (Shares::of(options), std::env::temp_dir());
+        Ok(Engine { input, options, prints, pool, shares, scratch, progress })
+    }
+
     fn sorter(&self) -> Sorter {
         Sorter::new(&self.scratch, self.shares.sorter)
     }
@@ -403,8 +459,10 @@ impl Engine<'_> {
         }
     }
 
-    fn position_map<'b>(&'b self, sorter: &'b Mutex<Sorter>) -> PositionMap<'b> {
-        PositionMap::new(sorter, &self.prints, self.shares.positions)
+    /// One for each worker.
+    fn position_maps<'b>(&'b self, sorter: &'b Mutex<Sorter>) -> Vec<PositionMap<'b>> {
+        let map = || PositionMap::new(sorter, &self.prints, self.shares.positions);
+        std::iter::repeat_with(map).take(self.options.threads.max(1)).collect()
     }
 
     /// A feed of `collection`'s chunks that counts progress and stops when told to.
@@ -510,6 +568,19 @@ impl Engine<'_> {
         Ok((table, totals, written))
     }
 
+    /// Finds the documents to look at again.
+    fn propose(&self, stores: Stores, documents: u64) -> Result<Candidates, AnalyzeError> {
+        let Stores { secrets, transaction_ids, ids, melts } = stores;
+        let candidates = CandidateStore::new(&self.scratch, documents, self.shares.candidates);
+        melts::propose(&self.pool, &melts, &candidates)?;
+        for (kind, store) in
+            [(Kind::Id, ids), (Kind::TransactionId, transaction_ids), (Kind::Secret, secrets)]
+        {
+            duplicates::propose(&self.pool, &store, kind, &candidates)?;
+        }
+        Ok(candidates.complete())
+    }
+
     /// Compares what may occur twice and reports it.
     fn compare_duplicates(
         &self,
@@ -521,15 +592,7 @@ impl Engine<'_> {
         totals: &mut Totals,
     ) -> Result<(), AnalyzeError> {
         self.progress.begin("comparing duplicates", 0, Unit::Bytes);
-        let Stores { secrets, transaction_ids, ids, melts } = stores;
-        let candidates = CandidateStore::new(&self.scratch, documents, self.shares.candidates);
-        melts::propose(&self.pool, &melts, &candidates)?;
-        for (kind, store) in
-            [(Kind::Id, ids), (Kind::TransactionId, transaction_ids), (Kind::Secret, secrets)]
-        {
-            duplicates::propose(&self.pool, &store, kind, &candidates)?;
-        }
-        let candidates = candidates.complete();
+        let candidates = self.propose(stores, documents)?;
         if !candidates.are_left(0) {
             return findings.open(FindingCode::OrphanedTokens);
         }

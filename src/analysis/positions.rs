@@ -45,6 +45,13 @@ impl Mask {
 }
 
 impl Position {
+    /// Counts a token's amount.
+    pub(super) fn add_token(&mut self, token: &Token<'_>) {
+        if let (Some(status), Some(amount)) = (token.status(), token.amount()) {
+            self.sums[status as usize] += i128::from(amount);
+        }
+    }
+
     pub(super) fn add(&mut self, other: &Position) {
         for (sum, more) in self.sums.iter_mut().zip(other.sums) {
             *sum += more;

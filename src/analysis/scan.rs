@@ -103,35 +103,36 @@ impl<'a, 'p> Worker<'a, 'p> {
             findings: Vec::new(),
         };
         let mut csv = CsvRows::new();
-        let (mut tokens, mut proofs) = (Vec::new(), Vec::new());
-        let mut documents = chunk.framed().peekable();
-        while let Some((step_start, _)) = documents.peek() {
-            let step_end = step_end(chunk.bytes(), *step_start);
-            hasher.update(&chunk.bytes()[*step_start..step_end]);
-            tokens.clear();
-            proofs.clear();
-            while let Some((start, document)) = documents.next_if(|(start, _)| *start < step_end) {
-                let token = Token::parse(document, &mut self.order, &mut proofs)
-                    .map_err(located(chunk, start))?;
-                let position = self.positions.hash(token.user(), token.mint());
-                tokens.push((token, proofs.len(), position));
-            }
-            for (.., position) in &tokens {
-                std::hint::black_box(self.positions.touch(*position));
-            }
-            let mut proofs_before = 0;
-            for (token, proofs_end, position) in &tokens {
+        let mut step = Step::default();
+        while step.read(chunk, &mut self.order, self.positions)? {
+            hasher.update(step.bytes);
+            for (token, proofs, position) in step.tokens() {
                 let ordinal = chunk.first_document + result.documents;
                 result.documents += 1;
-                self.count(token, &proofs[proofs_before..*proofs_end], ordinal)?;
-                self.record(token, *position, ordinal, &mut result.changes, &mut csv)?;
-                proofs_before = *proofs_end;
+                self.count(token, proofs, ordinal)?;
+                self.record(token, position, ordinal, &mut result.changes, &mut csv)?;
             }
         }
+        hasher.update(&chunk.bytes()[step.end..]); // nothing, as frames were checked
         result.sha256 = Sha256Hash(hasher.finalize().into());
         result.changes.csv = csv.take();
         result.findings = self.rows.take();
         Ok(result)
+    }
+
+    /// Reads every document of `chunk` and adds up balances; hashes and reports nothing.
+    pub(super) fn scan_chunk(&mut self, chunk: &Chunk) -> Result<u64, AnalyzeError> {
+        let mut documents = 0;
+        let mut step = Step::default();
+        while step.read(chunk, &mut self.order, self.positions)? {
+            for (token, proofs, position) in step.tokens() {
+                let ordinal = chunk.first_document + documents;
+                documents += 1;
+                self.count(token, proofs, ordinal)?;
+                self.positions.of(position, token.user(), token.mint())?.position.add_token(token);
+            }
+        }
+        Ok(documents)
     }
 
     fn count(
@@ -182,9 +183,7 @@ impl<'a, 'p> Worker<'a, 'p> {
         };
         let is_npub_malformed = entry.is_npub_malformed(token);
         let position = &mut entry.position;
-        if let (Some(status), Some(amount)) = (token.status(), token.amount()) {
-            position.sums[status as usize] += i128::from(amount);
-        }
+        position.add_token(token);
         let (rows, totals) = (&mut self.rows, &mut self.totals);
         let mut report = |found: Found| {
             position.mask.add(Mask::of(found.code));
@@ -242,17 +241,55 @@ impl FindingTotals {
     }
 }
 
-/// The end of the step that begins with the document at `start`: whole documents, about
-/// [`STEP_BYTES`] of them.
-fn step_end(bytes: &[u8], start: usize) -> usize {
-    let mut end = start;
-    while end < bytes.len() && end - start < STEP_BYTES {
-        match crate::document::document_length(&bytes[end..]) {
-            Ok(Some(length)) => end += length,
-            _ => return bytes.len(),
+/// Some consecutive documents of a chunk, about [`STEP_BYTES`] of them: read, hashed and counted while they are
+/// in the cache.
+#[derive(Default)]
+struct Step<'c> {
+    bytes: &'c [u8],
+    /// Where the next step begins in its chunk.
+    end: usize,
+    /// With the end of their proofs, and the hash of their user and mint.
+    tokens: Vec<(Token<'c>, usize, u64)>,
+    proofs: Vec<Proof<'c>>,
+}
+
+impl<'c> Step<'c> {
+    /// Reads the next step; `false` at the end of `chunk`.
+    fn read(
+        &mut self,
+        chunk: &'c Chunk,
+        order: &mut FieldOrder,
+        positions: &PositionMap<'_>,
+    ) -> Result<bool, AnalyzeError> {
+        self.tokens.clear();
+        self.proofs.clear();
+        let start = self.end;
+        for (at, document) in chunk.framed_from(start) {
+            let token =
+                Token::parse(document, order, &mut self.proofs).map_err(located(chunk, at))?;
+            let position = positions.hash(token.user(), token.mint());
+            self.tokens.push((token, self.proofs.len(), position));
+            self.end = at + document.len();
+            if self.end - start >= STEP_BYTES {
+                break;
+            }
         }
+        self.bytes = &chunk.bytes()[start..self.end];
+        for (.., position) in &self.tokens {
+            std::hint::black_box(positions.touch(*position));
+        }
+        Ok(!self.tokens.is_empty())
     }
-    end.min(bytes.len())
+
+    /// The tokens, each with its proofs and the hash of its user and mint.
+    fn tokens(&self) -> impl Iterator<Item = (&Token<'c>, &[Proof<'c>], u64)> {
+        let mut start = 0;
+        self.tokens.iter().map(move |(token, end, position)| {
+            let proofs = &self.proofs[start..*end];
+            start = *end;
+            (token, proofs, *position)
+        })
+    }
 }
 
 pub(super) fn flush_rows(rows: &mut RowBatch, into: &Mutex<Sorter>) -> Result<(), AnalyzeError> {

@@ -72,7 +72,11 @@ impl Chunk {
     /// Where each document begins in [`Chunk::bytes`], and its bytes. Their frames were checked when the
     /// chunk was read.
     pub fn framed(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        let mut at = 0;
+        self.framed_from(0)
+    }
+
+    /// The documents from the one on that begins at byte `at`.
+    pub(crate) fn framed_from(&self, mut at: usize) -> impl Iterator<Item = (usize, &[u8])> {
         std::iter::from_fn(move || {
             let rest = self.bytes().get(at..)?;
             let document = rest.get(..document_length(rest).ok()??)?;
