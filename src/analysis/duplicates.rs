@@ -47,10 +47,16 @@ pub(super) fn note(
     fingerprint: u64,
     ordinal: u64,
 ) -> Result<(), ScratchError> {
-    let [part, f0, f1, f2, f3, f4, f5, f6] = fingerprint.to_be_bytes();
-    let [_, _, _, o0, o1, o2, o3, o4] = ordinal.to_be_bytes();
-    let record: Record = [f0, f1, f2, f3, f4, f5, f6, o0, o1, o2, o3, o4];
+    let [part, ..] = fingerprint.to_be_bytes();
+    let record = record_of(fingerprint, ordinal);
     writer.push(usize::from(part), &record)
+}
+
+#[inline]
+fn record_of(fingerprint: u64, ordinal: u64) -> Record {
+    let number = u128::from(fingerprint) << 40 | u128::from(ordinal & ORDINAL_MAX);
+    let [_, _, _, _, record @ ..] = number.to_be_bytes();
+    record
 }
 
 /// A record as a number that sorts alike.

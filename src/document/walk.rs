@@ -200,6 +200,28 @@ impl<'a> Elements<'a> {
         Some(Value { kind, bytes })
     }
 
+    /// The next element if it is a document or array, as `kind` says, named `name` (given with its closing 0), and
+    /// its frame fits.
+    #[inline]
+    pub fn next_nested<const N: usize>(
+        &mut self,
+        kind: ValueKind,
+        name: &[u8; N],
+    ) -> Option<Element<'a>> {
+        let rest = self.next_value(kind, name)?;
+        let length = document_length(rest).ok()??;
+        let bytes = rest.get(..length)?;
+        let start = self.position;
+        self.position += 1 + N + length;
+        Some(Element {
+            name: &self.document[start + 1..start + N],
+            value: Value { kind, bytes },
+            start,
+            end: self.position,
+            base: self.base,
+        })
+    }
+
     /// What stands behind the type byte and name of the next element if these are as given.
     #[inline]
     fn next_value<const N: usize>(&self, kind: ValueKind, name: &[u8; N]) -> Option<&'a [u8]> {
