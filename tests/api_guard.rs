@@ -8,7 +8,8 @@ use remelt::api::{ApiOptions, ServeError, Tls, TlsError};
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-const PATHS: [(&str, &str); 17] = [
+/// Every path that wants the token, with its method.
+pub(crate) const PATHS: [(&str, &str); 17] = [
     ("GET", "/readyz"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),

@@ -52,6 +52,7 @@ mod report_page;
 mod roundtrip;
 mod secrets;
 mod secrets_live;
+mod secrets_serve;
 mod serve_command;
 mod servers;
 mod support;

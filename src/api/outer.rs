@@ -1,6 +1,6 @@
 //! Around everything: the access log, the counters, the headers of every answer, and panics.
 //!
-//! The log never holds a header, a query, or a path that is not one of ours: a token may stand there.
+//! The log never holds a header, a query, or a path that names nothing of ours: a token may stand there.
 
 use super::guard::Client;
 use super::refusal::Refusal;
@@ -44,9 +44,8 @@ pub(super) async fn outer(State(api): State<Arc<Api>>, request: Request, next: N
     let took = began.elapsed();
     let status = response.status();
     api.metrics.answered(known_method(&method), route, status.as_u16(), took);
-    // Of a path that names nothing here nobody knows what it holds.
-    let is_known =
-        route != NO_ROUTE && !matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED);
+    // Of a path that was not answered with what it names nobody knows what it holds.
+    let is_known = route != NO_ROUTE && (status.is_success() || status == StatusCode::NOT_MODIFIED);
     let shown = if is_known { path.as_str() } else { route };
     let client = response.extensions().get::<Client>().map(|client| client.0.to_string());
     tracing::info!(

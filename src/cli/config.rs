@@ -253,7 +253,7 @@ impl<'a> ConfigFile<'a> {
     ) -> Result<Vec<Setting>, Refusal> {
         let Some(command) = root.find_subcommand(name.get_ref().as_ref()) else {
             let known = root.get_subcommands().map(Command::get_name);
-            let what = format!("[{}] is no command", name.get_ref());
+            let what = format!("[{}] is no command", shown(name.get_ref()));
             return Err(self.unknown(name.span(), &what, name.get_ref(), known));
         };
         let options = table.get_ref().as_table().into_iter().flatten();
@@ -310,7 +310,7 @@ impl<'a> ConfigFile<'a> {
     fn no_option(&self, name: &Key<'_>, of: &[&Command]) -> Refusal {
         let known = of.iter().flat_map(|command| command.get_arguments());
         let known = known.filter_map(Arg::get_long).filter(|known| !NEVER.contains(known));
-        let what = format!("{} is no option", name.get_ref());
+        let what = format!("{} is no option", shown(name.get_ref()));
         self.unknown(name.span(), &what, name.get_ref(), known)
     }
 
@@ -333,6 +333,13 @@ impl<'a> ConfigFile<'a> {
         let line = before.matches('\n').count() + 1;
         refusal(format!("{}:{line}: {what}; {advice}", self.path.display()))
     }
+}
+
+/// A name as a message shows it, if it could be that of an option: anything else may be a secret in the
+/// wrong place.
+fn shown(name: &str) -> &str {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_');
+    if name.len() <= 24 && name.bytes().all(is_word) { name } else { "this" }
 }
 
 fn refusal(message: String) -> Refusal {

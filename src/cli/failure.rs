@@ -291,16 +291,54 @@ pub(crate) fn split_hint(message: &str) -> (&str, &str) {
     message.split_once("; ").unwrap_or((message, ""))
 }
 
-/// `text` with the user information of every URI in it removed. A password may hold anything a person
-/// forgot to escape, blanks and slashes too, so in each line all from a `://` to the last `@` goes.
+/// `text` without what is secret in the URIs in it: the user information of all; of web addresses, which
+/// may be webhooks, all after the host; of others a query with a password or a token.
 pub(crate) fn without_credentials(text: &str) -> String {
-    let without = |line: &str| match (line.find("://"), line.rfind('@')) {
+    text.split_inclusive('\n').map(|line| without_secret_parts(&without_user(line))).collect()
+}
+
+/// A password may hold anything a person forgot to escape, blanks and slashes too, so all from a `://` to
+/// the last `@` goes.
+fn without_user(line: &str) -> String {
+    match (line.find("://"), line.rfind('@')) {
         (Some(start), Some(sign)) if start < sign => {
             format!("{}://***{}", &line[..start], &line[sign..])
         }
         _ => line.to_owned(),
-    };
-    text.split_inclusive('\n').map(without).collect()
+    }
+}
+
+fn without_secret_parts(line: &str) -> String {
+    let mut safe = String::new();
+    let mut rest = line;
+    while let Some(start) = rest.find("://") {
+        let (scheme, uri) = rest.split_at(start + 3);
+        let end = uri.find(|c: char| c.is_whitespace() || "'\"\u{1b}".contains(c));
+        let (uri, after) = uri.split_at(end.unwrap_or(uri.len()));
+        let is_web = scheme.ends_with("http://") || scheme.ends_with("https://");
+        let secret_part = match is_web {
+            // Of our own examples the path is an ellipsis.
+            true => uri.find(['/', '?', '#']).filter(|at| !uri[*at..].starts_with("/…")),
+            false => uri.find('?').filter(|at| holds_secret(&uri[*at..])),
+        };
+        safe += scheme;
+        match secret_part {
+            Some(at) if at + 1 < uri.len() => {
+                safe += &uri[..=at];
+                safe += "***";
+                safe += if uri.ends_with(':') { ":" } else { "" };
+            }
+            _ => safe += uri,
+        }
+        rest = after;
+    }
+    safe + rest
+}
+
+/// Whether a connection string's query has an option that is a secret.
+fn holds_secret(query: &str) -> bool {
+    let query = query.to_ascii_lowercase();
+    ["password", "token", "authmechanismproperties"].iter().any(|word| query.contains(word))
 }
 
 #[cfg(test)]
@@ -311,9 +349,27 @@ mod tests {
     fn passwords_in_uris_are_removed() {
         for (text, safe) in [
             ("mongodb://u:p@h/db", "mongodb://***@h/db"),
-            ("'mongodb+srv://u:p@ss@h' and http://x/y", "'mongodb+srv://***@h' and http://x/y"),
+            ("'mongodb+srv://u:p@ss@h' and http://x/y", "'mongodb+srv://***@h' and http://x/***"),
             ("a mongodb://u:a b/c://@d@h\nx@y http://z", "a mongodb://***@h\nx@y http://z"),
             ("nothing", "nothing"),
+        ] {
+            assert_eq!(without_credentials(text), safe);
+        }
+    }
+
+    #[test]
+    fn webhooks_and_passwords_in_queries_are_removed() {
+        for (text, safe) in [
+            ("https://h/T0/B1?k=v: gone", "https://h/***: gone"),
+            ("'http://u:p@h:80/x' and 'http://h?k'", "'http://***@h:80/***' and 'http://h?***'"),
+            (
+                "'https://h/x' and http://h?k \u{1b}[33mhttps://h#k\u{1b}[0m",
+                "'https://h/***' and http://h?*** \u{1b}[33mhttps://h#***\u{1b}[0m",
+            ),
+            ("expected http://HOST/… or https://h/", "expected http://HOST/… or https://h/"),
+            ("mongodb://h/db?replicaSet=rs", "mongodb://h/db?replicaSet=rs"),
+            ("mongodb://h/?tls=true&tlsCertificateKeyFilePassword=p", "mongodb://h/?***"),
+            ("mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:x y", "mongodb://h/?*** y"),
         ] {
             assert_eq!(without_credentials(text), safe);
         }

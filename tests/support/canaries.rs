@@ -1,5 +1,10 @@
 //! Canaries: secrets that no output may hold, in every spelling in which one could slip through.
 
+use super::raw::{RawValue, array, document, element, int32, nested, string};
+use std::cell::Cell;
+use std::fs;
+use std::path::Path;
+
 /// One canary for each place where a secret stands. Some have characters that are escaped somewhere.
 pub(crate) const CANARIES: [&str; 10] = [
     "canary0secretcanary",
@@ -96,4 +101,80 @@ pub(crate) fn find_any(bytes: &[u8], secrets: &[&str]) -> Option<String> {
 /// The first spelling of a canary in `bytes`.
 pub(crate) fn find_secret(bytes: &[u8]) -> Option<String> {
     find_any(bytes, &CANARIES)
+}
+
+fn proof(number: usize) -> RawValue {
+    let text = |index: usize| string(CANARIES[index]);
+    nested(&[
+        element("id", &string("00ad268c4d1f5826")),
+        element("amount", &int32(8)),
+        // Two tokens have the same.
+        element("secret", &string(format!("{}{}", CANARIES[0], number / 2))),
+        element("C", &text(1)),
+        element("witness", &nested(&[element("signatures", &array(&[text(2)]))])),
+        element("dleq", &nested(&[element("r", &text(3))])),
+    ])
+}
+
+/// A wallet's document, private key and all, as it stands in the wallets and in a populated token.
+pub(crate) fn wallet(number: i32) -> RawValue {
+    nested(&[
+        element("_id", &int32(number)),
+        element("npub", &string("npub-of-a-user")),
+        element("mint_url", &string("https://mint.example")),
+        element("p2pk_privkey", &string(CANARIES[4])),
+    ])
+}
+
+/// A token with a canary wherever a secret stands, and in places where none should.
+pub(crate) fn token(number: usize) -> Vec<u8> {
+    let encoded = string(format!("cashuA{}", CANARIES[5]));
+    let wallet_id = if number.is_multiple_of(3) { wallet(1) } else { int32(1) };
+    let odd = number.is_multiple_of(5);
+    document(&[
+        element("_id", &int32(i32::try_from(number).unwrap())),
+        element("npub", if odd { &encoded } else { &wallet_id }),
+        element("wallet_id", &wallet_id),
+        element("mint_url", if odd { &encoded } else { &wallet_id }),
+        element("status", &string("unspent")),
+        element("transaction_type", &string("melted")),
+        element("transaction_id", if odd { &encoded } else { &wallet_id }),
+        element("total_amount", &int32(9)),
+        element("proofs", &array(&[proof(number)])),
+        element("metadata", &nested(&[element("token", &encoded)])),
+        element("note", &nested(&[element("secret", &string(CANARIES[8]))])),
+    ])
+}
+
+/// Everything that is searched for secrets, counted.
+pub(crate) struct Sinks {
+    /// How many secrets are looked for.
+    secrets: usize,
+    /// All their spellings.
+    spellings: Vec<String>,
+    searched: Cell<usize>,
+}
+
+impl Sinks {
+    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Sinks {
+        let secrets: Vec<&str> = secrets.into_iter().collect();
+        let spellings = secrets.iter().flat_map(|secret| spellings(secret)).collect();
+        Sinks { secrets: secrets.len(), spellings, searched: Cell::new(0) }
+    }
+
+    /// Makes sure that no secret is in `bytes`.
+    pub(crate) fn silent(&self, what: &str, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        let found = self.spellings.iter().find(|spelling| text.contains(*spelling));
+        assert!(found.is_none(), "{found:?} in {what}: {text}");
+        self.searched.set(self.searched.get() + 1);
+    }
+
+    /// Makes sure that `docs/trust.md` says how much was searched.
+    pub(crate) fn are_those_of_the_documentation(&self, of: &str) {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/trust.md");
+        let told = format!("{of}: {} secrets, {} outputs", self.secrets, self.searched.get());
+        let page = fs::read_to_string(page).unwrap();
+        assert!(page.contains(&told), "docs/trust.md does not say this; put it there: {told}");
+    }
 }
