@@ -538,3 +538,17 @@ fn strange_values_are_findings_and_the_rest_goes_on() {
     assert_eq!(report["impact"]["totalAmountAffected"], sum.to_string());
     assert_eq!(files_below(&place.outputs()).len(), 0);
 }
+
+#[test]
+fn an_amount_is_a_double_up_to_2_to_53_and_a_finding_beyond() {
+    const EDGE: f64 = 9_007_199_254_740_992.0;
+    let invalid = |amount: f64| {
+        let (_, bytes) = double(amount);
+        let total = [&[0x01][..], b"total_amount\0", &bytes].concat();
+        let place = Place::new();
+        place.put_tokens(&document(&[element("_id", &int32(1)), total]));
+        place.accepts(&place.inputs())["findings"]["invalid_amounts"]["count"].as_u64().unwrap()
+    };
+    assert_eq!([EDGE, 9_007_199_254_740_991.0].map(invalid), [0, 0]);
+    assert_eq!([9_007_199_254_740_994.0, -EDGE, 1e18, 5e-324].map(invalid), [1; 4]);
+}

@@ -58,4 +58,5 @@ mod servers;
 mod support;
 mod tampering;
 mod terminal;
+mod trust;
 mod truth;
