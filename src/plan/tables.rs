@@ -118,4 +118,11 @@ mod tests {
             assert!(error.contains("row 4 has too few or too many cells; "), "{error}");
         }
     }
+
+    #[test]
+    fn a_failing_disk_is_not_taken_for_a_damaged_report() {
+        let failed = csv::Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        let error = fault(Path::new("a.csv"), &failed).to_string();
+        assert!(error.starts_with("a.csv: the disk is full"), "{error}");
+    }
 }
