@@ -12,6 +12,8 @@ mod page;
 mod preview;
 mod report;
 mod risk;
+#[cfg(test)]
+mod samples;
 mod sums;
 mod tables;
 mod timeline;

@@ -214,12 +214,7 @@ fn largest(sorter: Sorter, most: usize, weight: fn(&Sum) -> i128) -> Result<Larg
         }
         all.total.add(sum);
         let at = all.groups.partition_point(|(_, other)| weight(other) >= weight(&sum));
-        if at < most {
-            all.groups.insert(at, (ShownCell::of(&key), sum));
-        } else {
-            all.others += 1;
-            all.of_others.add(sum);
-        }
+        all.groups.insert(at, (ShownCell::of(&key), sum));
         if all.groups.len() > most
             && let Some((_, least)) = all.groups.pop()
         {
@@ -233,6 +228,9 @@ fn largest(sorter: Sorter, most: usize, weight: fn(&Sum) -> i128) -> Result<Larg
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::REPORTS_DIRECTORY;
+    use crate::plan::samples::DELTAS_HEADER;
+    use std::fs;
 
     #[test]
     fn the_largest_groups_are_kept_and_the_others_added_up() {
@@ -258,5 +256,44 @@ mod tests {
         let all = groups.largest(1, |sum| i128::from(sum.records)).unwrap();
         assert_eq!((all.groups[0].1.records, all.groups[0].1.amount), (4, 28));
         assert_eq!((all.others, all.total.records), (keys - 1, 2 * keys + 2));
+    }
+
+    #[test]
+    fn rows_beyond_the_bound_are_counted_and_added_up_all_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let reports = root.path().join(REPORTS_DIRECTORY);
+        fs::create_dir(&reports).unwrap();
+        let row = "ann,mint,1,5,2,0,0,3,-3\r\n".repeat(DELTAS_SHOWN_MAX + 2);
+        fs::write(reports.join("balance_deltas.csv"), format!("{DELTAS_HEADER}{row}")).unwrap();
+        let header = "token_id,npub,wallet_id,mint_url,transaction_id,amount,status_before,\
+                      status_after,spent_at_before,spent_at_after,created_at\r\n";
+        let change = |amount: &str, created: &str| {
+            format!("7,ann,w,mint,t,{amount},unspent,spent,,,{created}\r\n")
+        };
+        let rows = [
+            change("3", "1970-01-02T23:59:59.999Z"),
+            change("", "1970-01-01T00:00:00.000Z"),
+            change("-4", "1969-12-31T23:59:59.999Z"),
+            change("10", "2100-01-01T00:00:00.000Z"),
+            change("0", ""),
+        ];
+        fs::write(reports.join("changes.csv"), format!("{header}{}", rows.concat())).unwrap();
+        let figures = Figures::read(root.path()).unwrap();
+        let shown = DELTAS_SHOWN_MAX as u64;
+        assert_eq!((figures.deltas.len() as u64, figures.deltas_total), (shown, shown + 2));
+        let delta = -3 * i128::from(shown + 2);
+        assert_eq!(figures.users.total, Sum { records: shown + 2, amount: 0, delta });
+        assert_eq!(figures.mints.total, Sum { records: 5, amount: 9, delta });
+        let one = |amount| Sum { records: 1, amount, delta: 0 };
+        assert_eq!(figures.days, [(0, one(0)), (1, one(3))].into());
+        assert_eq!(figures.undated, Sum { records: 3, amount: 6, delta: 0 });
+        let sizes = [
+            (Size::NotAnAmount, one(0)),
+            (Size::Negative, one(-4)),
+            (Size::Digits(0), one(0)),
+            (Size::Digits(1), one(3)),
+            (Size::Digits(2), one(10)),
+        ];
+        assert_eq!(figures.sizes, sizes.into());
     }
 }

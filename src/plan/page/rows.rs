@@ -31,10 +31,9 @@ pub(super) fn deltas(html: &mut Html, figures: &Figures) {
         for number in [2, 3, 4, 8] {
             row.markup("<td class=n>").integer(&cells[number]);
         }
-        if rows.bytes() + row.bytes() > ROWS_BYTES_MAX {
+        if !add(&mut rows, &row) {
             break;
         }
-        rows.part(&row);
         shown += 1;
     }
     html.markup("<p>One row for each user and mint, the largest correction first. ");
@@ -44,6 +43,15 @@ pub(super) fn deltas(html: &mut Html, figures: &Figures) {
     html.markup("</caption><thead><tr><th>User (npub)<th>Mint<th class=n>Records<th class=n>");
     html.markup("Available before<th class=n>Available after<th class=n>Change<tbody>");
     end(html, &rows, shown);
+}
+
+/// Adds `row` unless the rows would have too many bytes.
+fn add(rows: &mut Html, row: &Html) -> bool {
+    let has_room = rows.bytes() + row.bytes() <= ROWS_BYTES_MAX;
+    if has_room {
+        rows.part(row);
+    }
+    has_room
 }
 
 fn end(html: &mut Html, rows: &Html, shown: u64) {
@@ -85,10 +93,9 @@ pub(super) fn findings(html: &mut Html, subject: &PageSubject<'_>) {
         row.markup("<td class=name>").cell(mint, "no mint");
         row.markup("<td class=n>").integer(amount);
         row.markup("<td class=detail>").cell(detail, "–");
-        if rows.bytes() + row.bytes() > ROWS_BYTES_MAX {
+        if !add(&mut rows, &row) {
             break;
         }
-        rows.part(&row);
         shown += 1;
     }
     let total = FindingCode::ALL.iter().map(|code| subject.findings.rows(*code)).sum();
@@ -105,4 +112,45 @@ pub(super) fn findings(html: &mut Html, subject: &PageSubject<'_>) {
     html.markup("</caption><thead><tr><th>Finding<th>Record<th>User (npub)<th>Mint");
     html.markup("<th class=n>Amount<th>Detail<tbody>");
     end(html, &rows, shown);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::ShownCell;
+
+    /// The table of so many balances, each of a user whose name has `bytes` bytes.
+    fn balances(count: usize, bytes: usize) -> String {
+        let mut row = std::array::from_fn(|_| ShownCell::of(b"1"));
+        row[0] = ShownCell { text: "n".repeat(bytes), chars: 1 };
+        let figures =
+            Figures { deltas: vec![row; count], deltas_total: count as u64, ..Figures::default() };
+        let mut html = Html::default();
+        deltas(&mut html, &figures);
+        html.finish()
+    }
+
+    /// Bytes of the rows in it.
+    fn row_bytes(html: &str) -> usize {
+        html.split("<tbody>").nth(1).unwrap().split("</table>").next().unwrap().len()
+    }
+
+    #[test]
+    fn rows_are_shown_up_to_two_megabytes_and_the_page_says_how_many() {
+        // With a name of so many bytes a row has a million.
+        let name = 1_000_000 - row_bytes(&balances(1, 0));
+        let whole = balances(2, name);
+        assert_eq!(row_bytes(&whole), ROWS_BYTES_MAX);
+        assert!(whole.contains("All 2 rows of <code>balance_deltas.csv"));
+        let cut = balances(3, name);
+        assert_eq!(row_bytes(&cut), ROWS_BYTES_MAX);
+        assert!(cut.contains("it shows the first 2 of 3; all of them"));
+        assert_eq!(row_bytes(&balances(2, name + 1)), 1_000_001, "the second would be beyond");
+    }
+
+    #[test]
+    fn paper_says_that_it_has_25_rows_when_there_are_more() {
+        assert!(!balances(25, 1).contains("on-paper"));
+        assert!(balances(26, 1).contains("On paper: 25 rows; the file has all of them."));
+    }
 }
