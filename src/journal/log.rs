@@ -293,6 +293,50 @@ mod tests {
     }
 
     #[test]
+    fn a_short_file_that_is_no_beginning_of_a_journal_is_refused_and_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("journal");
+        for foreign in [&b"R\0"[..], b"notes", b"RMLTJNL\x02"] {
+            fs::write(&path, foreign).unwrap();
+            assert!(matches!(Journal::open(&path), Err(JournalError::Header(_))), "{foreign:?}");
+            assert_eq!(fs::read(&path).unwrap(), foreign);
+        }
+    }
+
+    #[test]
+    fn a_journal_beyond_the_largest_is_refused_and_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("journal");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(&HEADER).unwrap();
+        // Sparse, and zeros are a tail that would be cut off.
+        file.set_len(JOURNAL_BYTES_MAX + 1).unwrap();
+        assert!(matches!(Journal::open(&path), Err(JournalError::Header(_))));
+        assert_eq!(file.metadata().unwrap().len(), JOURNAL_BYTES_MAX + 1);
+    }
+
+    #[test]
+    fn a_frame_longer_than_any_that_is_written_is_damage_and_no_torn_tail() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("journal");
+        for (length, is_written) in [
+            (PAYLOAD_BYTES_MAX, true),
+            (PAYLOAD_BYTES_MAX + 1, false),
+            (PAYLOAD_BYTES_MAX * 2, false),
+        ] {
+            assert_eq!(length_bytes(&vec![b' '; length]).is_some(), is_written);
+            let length = u32::try_from(length).unwrap().to_le_bytes();
+            let head = [&HEADER[..], &length, &length.map(|byte| !byte)].concat();
+            fs::write(&path, &head).unwrap();
+            match Journal::open(&path) {
+                Ok((_, records)) => assert!(is_written && records.is_empty()),
+                Err(JournalError::Damaged { frame: 0, .. }) => assert!(!is_written),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
     fn the_first_version_stays_readable_byte_for_byte() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("journal");

@@ -74,3 +74,18 @@ pub fn pace_of(documents: u64, from: Timestamp, to: Timestamp) -> (f64, u64) {
     let rate = u128::from(documents) * 1_000 / u128::from(ms);
     (seconds_of(Duration::from_millis(ms)), u64::try_from(rate).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_documents_a_second_of_the_wall_time() {
+        let pace = |documents, from, to| pace_of(documents, Timestamp(from), Timestamp(to));
+        assert_eq!(pace(500, 1_000, 3_000), (2.0, 250));
+        assert_eq!(pace(7, 0, 10_000), (10.0, 0));
+        assert_eq!(pace(3, 5, 5), (0.001, 3_000), "less than a millisecond");
+        assert_eq!(pace(3, 5, 4), (0.001, 3_000), "a clock that was set back");
+        assert_eq!(pace(u64::MAX, 0, 1).1, u64::MAX);
+    }
+}

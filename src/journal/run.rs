@@ -194,6 +194,16 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_never_began_leaves_nothing() {
+        let plan = tempfile::tempdir().unwrap();
+        let run = RunDirectory::create(plan.path(), "a-1").unwrap();
+        let path = run.path().to_path_buf();
+        assert!(path.is_dir());
+        run.discard();
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn a_run_id_that_is_a_path_is_refused() {
         let plan = tempfile::tempdir().unwrap();
         for run_id in ["", "..", "../x", "/etc", "a/b", "a.b"] {
