@@ -303,3 +303,200 @@ fn read_summary(plan: &Plan) -> Option<serde_json::Value> {
 fn duration(hours: i64) -> String {
     if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hash_bytes;
+    use crate::plan::file::{CSV_REPORTS, PlanFile, REPORTS_DIRECTORY};
+    use crate::plan::samples::{DELTAS_HEADER, REPAIR_TIME, Sample, change, plan_with};
+    use serde_json::json;
+    use std::fs;
+
+    /// A plan against which nothing speaks.
+    const FINE: Sample<'_> = Sample { changes: &[], deltas: "", findings: serde_json::Value::Null };
+
+    /// The risk of a plan without changes, with what `edit` makes of it.
+    fn risk_of(now: Timestamp, edit: impl FnOnce(&mut PlanFile)) -> RiskAssessment {
+        let (_root, plan) = plan_with(&FINE, edit);
+        assess(&plan, now).unwrap()
+    }
+
+    fn codes(risk: &RiskAssessment) -> Vec<&'static str> {
+        risk.factors.iter().map(|factor| factor.code).collect()
+    }
+
+    fn message<'a>(risk: &'a RiskAssessment, code: &str) -> &'a str {
+        &risk.factors.iter().find(|factor| factor.code == code).unwrap().message
+    }
+
+    #[test]
+    fn nothing_speaks_against_a_fresh_plan_of_a_consistent_snapshot_without_changes() {
+        let risk = risk_of(REPAIR_TIME, |_| {});
+        assert_eq!((risk.level, codes(&risk)), (Severity::Low, vec![]));
+    }
+
+    #[test]
+    fn what_the_snapshot_does_not_say_is_weighed() {
+        let risk = risk_of(REPAIR_TIME, |plan| plan.snapshot.secrets = Presence::Hashed);
+        assert_eq!((risk.level, codes(&risk)), (Severity::High, vec!["secrets_hashed"]));
+        let risk = risk_of(REPAIR_TIME, |plan| plan.snapshot.consistency = Consistency::None);
+        assert_eq!((risk.level, codes(&risk)), (Severity::High, vec!["not_consistent"]));
+        let risk = risk_of(REPAIR_TIME, |plan| plan.snapshot.consistency = Consistency::Foreign);
+        assert_eq!((risk.level, codes(&risk)), (Severity::Medium, vec!["foreign_dump"]));
+        for is_named in [false, true] {
+            let risk = risk_of(REPAIR_TIME, |plan| match &mut plan.snapshot.source {
+                Some(source) if is_named => source.replica_set_id = None,
+                source => *source = None,
+            });
+            assert_eq!((risk.level, codes(&risk)), (Severity::Medium, vec!["deployment_unknown"]));
+        }
+    }
+
+    #[test]
+    fn a_plan_is_old_from_a_day_on() {
+        let hours = |hours: i64| Timestamp(REPAIR_TIME.0 + hours * 3_600_000);
+        let risk = risk_of(Timestamp(hours(24).0 - 1), |_| {});
+        assert_eq!(codes(&risk), [""; 0]);
+        for (age, said) in [(24, "24 hours"), (47, "47 hours"), (48, "2 days"), (71, "2 days")] {
+            let risk = risk_of(hours(age), |_| {});
+            assert_eq!((risk.level, codes(&risk)), (Severity::Medium, vec!["old"]));
+            let begin = format!("the snapshot was taken {said} ago: ");
+            assert!(message(&risk, "old").starts_with(&begin), "{risk:?}");
+        }
+        let risk = risk_of(hours(30), |plan| plan.snapshot.cluster_time = None);
+        assert!(message(&risk, "old").starts_with("the plan was made 30 hours ago: "), "{risk:?}");
+    }
+
+    #[test]
+    fn a_repair_time_far_from_the_snapshot_or_not_yet_come_is_weighed() {
+        let repair = |ms: i64| {
+            risk_of(REPAIR_TIME, |plan| plan.rule.repair_time = Timestamp(REPAIR_TIME.0 + ms))
+        };
+        assert_eq!(codes(&repair(-1)), [""; 0]);
+        assert_eq!(codes(&repair(1)), ["repair_time_in_future"]);
+        assert_eq!(codes(&repair(86_400_000 - 1)), ["repair_time_in_future"]);
+        let far = repair(3 * 86_400_000);
+        assert_eq!(codes(&far), ["repair_time_in_future", "repair_time_far"], "highest first");
+        assert!(message(&far, "repair_time_far").contains(" is 3 days after the snapshot"));
+        assert_eq!(repair(86_400_000).factors.len(), 2);
+    }
+
+    #[test]
+    fn tokens_that_are_left_are_counted_by_reason() {
+        let risk = risk_of(REPAIR_TIME, |plan| {
+            plan.not_changed.insert("no_room".into(), 3);
+        });
+        assert_eq!((risk.level, codes(&risk)), (Severity::Medium, vec!["not_changed"]));
+        assert!(message(&risk, "not_changed").ends_with(": 3 no_room"), "{risk:?}");
+    }
+
+    #[test]
+    fn changes_have_what_holds_for_all_of_them_and_their_missing_amounts_are_counted() {
+        let always = ["refused_on_save", "drift"];
+        let assessed = |amounts: &[Option<i64>]| {
+            let changes: Vec<Vec<u8>> =
+                amounts.iter().map(|amount| change("ann", *amount, None)).collect();
+            let (_root, plan) = plan_with(&Sample { changes: &changes, ..FINE }, |_| {});
+            assess(&plan, REPAIR_TIME).unwrap()
+        };
+        let known = assessed(&[Some(0), Some(-5)]);
+        assert_eq!((known.level, codes(&known)), (Severity::Low, always.to_vec()));
+        let unknown = assessed(&[None, Some(1), None]);
+        assert_eq!(codes(&unknown), ["no_amount", always[0], always[1]]);
+        assert!(message(&unknown, "no_amount").contains(" no whole number: 2; "), "{unknown:?}");
+    }
+
+    /// The factors of these balances of users at mints.
+    fn balanced(rows: &[(&str, i128, i128)]) -> RiskAssessment {
+        let row = |(user, before, after): &(&str, i128, i128)| {
+            format!("{user},mint,1,{before},{after},0,0,0,0\r\n")
+        };
+        let rows: String = rows.iter().map(row).collect();
+        let (_root, plan) = plan_with(&Sample { deltas: &rows, ..FINE }, |_| {});
+        assess(&plan, REPAIR_TIME).unwrap()
+    }
+
+    #[test]
+    fn balances_that_the_repair_brings_below_zero_are_counted() {
+        for fine in [(5, 4), (0, 0), (-5, -5), (-5, -4), (-1, 0)] {
+            let risk = balanced(&[("ann", fine.0, fine.1)]);
+            assert_eq!(codes(&risk), [""; 0], "{fine:?}");
+        }
+        // Two of one user at two mints, whose sum is not below zero.
+        let risk = balanced(&[("ann", 0, -1), ("ann", 90, 90), ("bob", -2, -7), ("cid", -9, -9)]);
+        assert_eq!((risk.level, codes(&risk)), (Severity::High, vec!["below_zero"]));
+        let said = message(&risk, "below_zero");
+        assert!(said.contains("after the repair: 2, the lowest -7; "), "{said}");
+    }
+
+    #[test]
+    fn balances_that_the_repair_brings_to_nothing_are_counted() {
+        let risk = balanced(&[("ann", 1, 0), ("ann", 7, 6), ("bob", 9, 0), ("bob", 99, 99)]);
+        assert_eq!((risk.level, codes(&risk)), (Severity::Medium, vec!["emptied"]));
+        assert!(message(&risk, "emptied").ends_with("exactly 0: 2"), "{risk:?}");
+    }
+
+    #[test]
+    fn users_who_lose_half_over_all_mints_are_counted() {
+        let risk = balanced(&[
+            ("half", 4, 2),
+            ("more", 5, 2),
+            ("less", 5, 3),
+            ("here and there", 2, 1),
+            ("here and there", 2, 2),
+            ("nothing", 0, 0),
+            ("", 9, 1),
+        ]);
+        assert_eq!((risk.level, codes(&risk)), (Severity::Medium, vec!["large_share"]));
+        assert!(message(&risk, "large_share").starts_with("2 of 5 users lose half"), "{risk:?}");
+    }
+
+    #[test]
+    fn reports_that_are_not_the_plans_are_not_weighed() {
+        let changes = [change("ann", Some(2), None)];
+        let deltas = "ann,mint,1,1,-1,0,0,0,-2\r\n";
+        let (root, plan) = plan_with(&Sample { changes: &changes, deltas, ..FINE }, |_| {});
+        assert_eq!(codes(&assess(&plan, REPAIR_TIME).unwrap())[0], "below_zero");
+        let deltas = root.path().join(REPORTS_DIRECTORY).join(CSV_REPORTS[0]);
+        fs::write(&deltas, DELTAS_HEADER).unwrap();
+        let risk = assess(&plan, REPAIR_TIME).unwrap();
+        assert_eq!(codes(&risk), ["reports_do_not_fit", "refused_on_save", "drift"]);
+
+        let summary = root.path().join(SUMMARY);
+        let of_another = json!({"plan": {"sha256": hash_bytes(b"").to_string()}, "findings": {}});
+        fs::write(&summary, of_another.to_string()).unwrap();
+        assert!(codes(&assess(&plan, REPAIR_TIME).unwrap()).contains(&"summary_does_not_fit"));
+
+        let (root, plan) = plan_with(&FINE, |_| {});
+        fs::remove_file(root.path().join(REPORTS_DIRECTORY).join(CSV_REPORTS[0])).unwrap();
+        let risk = assess(&plan, REPAIR_TIME).unwrap();
+        assert_eq!(codes(&risk), [""; 0], "without changes there is no balance to weigh");
+    }
+
+    #[test]
+    fn serious_findings_that_the_rule_does_not_settle_are_named() {
+        let findings = json!({
+            "inconsistent_status": {"count": 9},
+            "duplicate_secrets": {"count": 0},
+            "orphaned_tokens": {"count": 8},
+            "negative_balance": {"count": 2},
+            "double_counted": {"count": 1},
+        });
+        let (_root, plan) = plan_with(&Sample { findings, ..FINE }, |_| {});
+        let risk = assess(&plan, REPAIR_TIME).unwrap();
+        assert_eq!((risk.level, codes(&risk)), (Severity::Medium, vec!["other_findings"]));
+        let said = message(&risk, "other_findings");
+        assert!(said.ends_with(": 2 negative_balance, 1 double_counted"), "{said}");
+    }
+
+    #[test]
+    fn an_assessment_is_words_for_programs() {
+        let risk = risk_of(REPAIR_TIME, |plan| plan.snapshot.secrets = Presence::Hashed);
+        let object = serde_json::to_value(&risk).unwrap();
+        assert_eq!(
+            (&object["level"], &object["factors"][0]["level"]),
+            (&json!("high"), &json!("high"))
+        );
+    }
+}
