@@ -189,3 +189,91 @@ fn month(change: &Change<'_>) -> String {
         None => "unknown".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::samples::{Sample, change, plan_with};
+
+    fn previewed(changes: &[Vec<u8>], deltas: &str, top: usize) -> Preview {
+        let sample = Sample { changes, deltas, findings: serde_json::Value::Null };
+        let (_root, plan) = plan_with(&sample, |_| {});
+        preview(&plan, top).unwrap()
+    }
+
+    #[test]
+    fn users_are_listed_by_what_they_lose_with_what_they_have_at_all_mints() {
+        let of = |npub, amount| change(npub, amount, None);
+        let changes = [
+            of("bob", Some(6)),
+            of("ann", Some(2)),
+            of("cid", Some(5)),
+            of("ann", Some(3)),
+            of("dee", None),
+            of("eve", Some(-1)),
+        ];
+        let deltas = "ann,a,1,9,4,0,0,0,0\r\nann,b,1,1,1,0,0,0,0\r\nbob,a,1,7,-1,0,0,0,0\r\n";
+        let shown = previewed(&changes, deltas, 4).top_users;
+        let shown: Vec<_> = shown
+            .iter()
+            .map(|user| {
+                let UserImpact { npub, token_count, total_amount, unspent_before, unspent_after } =
+                    user;
+                let before_after = unspent_before.zip(*unspent_after).map(|(b, a)| (b.0, a.0));
+                (npub.as_str(), *token_count, total_amount.0, before_after)
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("bob", 1, 6, Some((7, -1))),
+                ("ann", 2, 5, Some((10, 5))),
+                ("cid", 1, 5, None),
+                ("dee", 1, 0, None),
+            ]
+        );
+    }
+
+    #[test]
+    fn changes_are_counted_by_the_month_of_their_creation() {
+        let of = |text: &str| change("ann", Some(1), Some(text.parse().unwrap()));
+        let changes = [
+            of("2025-03-01T00:00:00.000Z"),
+            of("2025-03-31T23:59:59.999Z"),
+            of("2025-04-01T00:00:00.000Z"),
+            of("1999-12-31T23:59:59.999Z"),
+            of("2100-01-01T00:00:00.000Z"),
+            of("0019-01-01T00:00:00.000Z"),
+            // Beyond the years that have a name, in milliseconds that begin with 20.
+            change("ann", Some(1), Some(Timestamp(2_000_000_000_000_000))),
+            change("ann", Some(1), None),
+        ];
+        let Preview { months, timeline, .. } = previewed(&changes, "", 1);
+        assert_eq!(timeline.rows.iter().map(|row| row.count).sum::<u64>(), 4);
+        assert_eq!(timeline.undated, 4, "before 1970, after 2099, or without a time");
+        let months: Vec<_> = months.iter().map(|(month, count)| (month.as_str(), *count)).collect();
+        assert_eq!(
+            months,
+            [("1999-12", 1), ("2025-03", 2), ("2025-04", 1), ("other", 3), ("unknown", 1)]
+        );
+    }
+
+    #[test]
+    fn amounts_are_counted_by_their_order_of_magnitude() {
+        let amounts = [Some(0), Some(1), Some(9), Some(10), Some(-4), None, Some(i64::MAX)];
+        let changes = amounts.map(|amount| change("ann", amount, None));
+        let ranges = previewed(&changes, "", 1).amounts;
+        let ranges: Vec<_> = ranges.iter().map(|it| (it.range.as_str(), it.count)).collect();
+        assert_eq!(
+            ranges,
+            [
+                ("not an amount", 1),
+                ("below zero", 1),
+                ("0", 1),
+                ("1 to 9", 2),
+                ("10 to 99", 1),
+                ("1000000000000000000 to 9999999999999999999", 1),
+            ]
+        );
+    }
+}

@@ -281,3 +281,36 @@ fn finding(code: FindingCode, totals: &FindingTotals, has_wallets: bool) -> Valu
     }
     Value::Object(object)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_a_number_while_every_reader_holds_it_exactly_and_else_a_string() {
+        let largest = 9_007_199_254_740_992_i128; // 2^53
+        for (amount, text) in [
+            (0, "0".to_owned()),
+            (largest, largest.to_string()),
+            (-largest, (-largest).to_string()),
+            (largest + 1, format!("\"{}\"", largest + 1)),
+            (-largest - 1, format!("\"{}\"", -largest - 1)),
+            (i64::MIN.into(), format!("\"{}\"", i64::MIN)),
+            (i128::MAX, format!("\"{}\"", i128::MAX)),
+        ] {
+            assert_eq!(serde_json::to_string(&JsonAmount(amount)).unwrap(), text);
+            assert_eq!(serde_json::from_str::<JsonAmount>(&text).unwrap(), JsonAmount(amount));
+        }
+        let odd = serde_json::from_str::<JsonAmount>("true").unwrap_err().to_string();
+        assert!(odd.contains("an integer, or a string of one"), "{odd}");
+        assert!(serde_json::from_str::<JsonAmount>("\"1.5\"").is_err());
+    }
+
+    #[test]
+    fn a_performance_is_documents_a_second_of_the_wall_time() {
+        let measured = PerformanceReport::new(9, 300, Duration::from_micros(1_500_900));
+        let expected = PerformanceReport { bytes: 9, seconds: 1.5, documents_per_second: 199 };
+        assert_eq!(measured, expected);
+        assert_eq!(PerformanceReport::new(0, 3, Duration::ZERO).documents_per_second, 3_000_000);
+    }
+}
