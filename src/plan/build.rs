@@ -265,3 +265,49 @@ impl ChangesWriter {
         Ok(self.batches)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::ChangeLengths;
+
+    /// The batches of changes with these lengths: of the encoding, and of the token before.
+    fn batches_of(lengths: &[(usize, usize)]) -> Vec<(u64, u64, u64)> {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(CHANGES_FILE);
+        let mut writer = ChangesWriter::create(&path).unwrap();
+        for (encoded, before) in lengths.iter().copied() {
+            let mut rows = ChangeRows::default();
+            rows.encoded = vec![7; encoded];
+            rows.lengths = vec![ChangeLengths { encoded, before }];
+            writer.write(&rows).unwrap();
+        }
+        let batches = writer.finish().unwrap();
+        let written = std::fs::read(&path).unwrap();
+        let mut rest = written.as_slice();
+        for batch in &batches {
+            let (bytes, after) = rest.split_at(usize::try_from(batch.bytes).unwrap());
+            assert_eq!(crate::model::hash_bytes(bytes), batch.sha256);
+            rest = after;
+        }
+        assert!(rest.is_empty());
+        batches.iter().map(|batch| (batch.offset, batch.changes, batch.bytes)).collect()
+    }
+
+    #[test]
+    fn a_batch_ends_after_500_changes_or_4_mib_of_encodings_or_of_tokens() {
+        assert_eq!(batches_of(&[]), []);
+        assert_eq!(batches_of(&[(2, 3); 499]), [(0, 499, 998)]);
+        assert_eq!(batches_of(&[(2, 3); 500]), [(0, 500, 1_000)]);
+        assert_eq!(
+            batches_of(&[(2, 3); 1_001]),
+            [(0, 500, 1_000), (1_000, 500, 1_000), (2_000, 1, 2)]
+        );
+        let mib = 1024 * 1024;
+        let four = 4 * mib as u64;
+        assert_eq!(batches_of(&[(mib, 3); 5]), [(0, 4, four), (four, 1, four / 4)]);
+        assert_eq!(batches_of(&[(mib - 1, 3), (3 * mib, 3)]), [(0, 2, four - 1)]);
+        assert_eq!(batches_of(&[(2, mib); 9]), [(0, 4, 8), (8, 4, 8), (16, 1, 2)]);
+        assert_eq!(batches_of(&[(2, mib), (2, 3 * mib - 1)]), [(0, 2, 4)]);
+    }
+}

@@ -207,3 +207,30 @@ impl<'a> Change<'a> {
         self.bytes_after == document.len() as u64 && hash_bytes(document) == self.sha256_after
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::samples::{TOKEN, change};
+
+    #[test]
+    fn a_token_is_what_the_plan_saw_by_its_length_and_its_hash() {
+        let encoded = change("ann", Some(1), None);
+        let change = Change::decode(&encoded).unwrap();
+        let [before, after] = TOKEN;
+        assert!(change.is_before(before) && !change.is_after(before));
+        assert!(change.is_after(after) && !change.is_before(after));
+        for at in 0..before.len() {
+            let mut other = before.to_vec();
+            other[at] ^= 1;
+            assert!(!change.is_before(&other), "byte {at}");
+        }
+        for at in 0..after.len() {
+            let mut other = after.to_vec();
+            other[at] ^= 1;
+            assert!(!change.is_after(&other), "byte {at}");
+        }
+        let lengthened = Change { bytes_before: 7, bytes_after: 11, ..change };
+        assert!(!lengthened.is_before(before) && !lengthened.is_after(after));
+    }
+}

@@ -323,7 +323,9 @@ mod tests {
         assert_eq!(groups(write(root.path(), "").unwrap()), Vec::<i64>::new());
         let short = "c,low,t,n,m,-5,d\r\n".repeat(GROUP_ROWS_MAX + 3);
         assert_eq!(groups(write(root.path(), &short).unwrap()), [131_072, 3]);
-        let long = format!("c,low,t,n,m,,{}\r\n", "d".repeat(GROUP_BYTES_MAX / 4));
+        // Four of these rows fill a group to the byte.
+        let long =
+            format!("c,low,t,n,m,,{}\r\n", "d".repeat(GROUP_BYTES_MAX / 4 - "clowtnm".len()));
         assert_eq!(groups(write(root.path(), &long.repeat(9)).unwrap()), [4, 4, 1]);
     }
 

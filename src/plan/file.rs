@@ -427,3 +427,80 @@ impl PlanFile {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::samples::{Sample, change, content, plan_with};
+
+    #[test]
+    fn a_batch_table_that_contradicts_itself_or_the_file_is_refused() {
+        let fine = content(&[change("ann", Some(1), None), change("bob", None, None)]);
+        let length = fine.batches[0].bytes;
+        assert_eq!(fine.contradiction(length), None);
+        assert!(fine.contradiction(length + 1).is_some());
+        assert_eq!(content(&[]).contradiction(0), None);
+        let edits: [fn(&mut PlanFile); 8] = [
+            |plan| plan.batches[0].offset = 1,
+            |plan| plan.batches[0].bytes -= 1,
+            |plan| {
+                plan.batches[0].changes = 0;
+                plan.totals.changes = 0;
+            },
+            |plan| plan.batches.push(plan.batches[0]),
+            |plan| plan.totals.changes += 1,
+            |plan| plan.reports.swap(0, 1),
+            |plan| plan.reports.truncate(3),
+            |plan| plan.not_changed.extend([("unheard_of".to_owned(), 0)]),
+        ];
+        for (number, edit) in edits.into_iter().enumerate() {
+            let mut plan = fine.clone();
+            edit(&mut plan);
+            assert!(plan.contradiction(length).is_some(), "edit {number}");
+        }
+    }
+
+    #[test]
+    fn a_batch_holds_at_most_a_full_one_and_the_largest_document() {
+        let largest = 4 * 1024 * 1024 + DOCUMENT_BYTES_MAX as u64;
+        let mut plan = content(&[change("ann", Some(1), None)]);
+        plan.batches[0].bytes = largest;
+        assert_eq!(plan.contradiction(largest), None);
+        for more in [1, largest] {
+            plan.batches[0].bytes = largest + more;
+            assert!(plan.contradiction(largest + more).is_some(), "{more} bytes more");
+        }
+    }
+
+    #[test]
+    fn a_change_that_can_not_be_read_is_named_by_its_byte_in_the_file() {
+        let changes = [change("ann", Some(1), None), change("bob", Some(1), None)];
+        let mut broken = changes.clone();
+        let rule = broken[1].windows(5).position(|name| name == b"rule\0").unwrap();
+        broken[1][rule] = b'R';
+        let sample = Sample { changes: &broken, deltas: "", findings: serde_json::Value::Null };
+        // A batch for each change, so that the byte is neither the batch's nor the one in it.
+        let third = change("cid", Some(1), None);
+        let changes = [third.clone(), changes[0].clone(), broken[1].clone()];
+        let sample = Sample { changes: &changes, ..sample };
+        let (_root, plan) = plan_with(&sample, |plan| {
+            let bytes = changes.concat();
+            let (first, rest) = bytes.split_at(third.len());
+            let record = |offset: usize, bytes: &[u8], changes| BatchRecord {
+                offset: offset as u64,
+                changes,
+                bytes: bytes.len() as u64,
+                sha256: hash_bytes(bytes),
+            };
+            plan.batches = vec![record(0, first, 1), record(first.len(), rest, 2)];
+        });
+        assert!(plan.read_batch(0).is_ok());
+        match plan.read_batch(1) {
+            Err(PlanError::Change { offset, fault, .. }) => {
+                assert_eq!(offset, (changes[0].len() + changes[1].len()) as u64);
+                assert_eq!(fault, ChangeFault::Field("rule"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
