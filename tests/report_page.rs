@@ -265,6 +265,8 @@ fn the_page_stays_below_five_megabytes_and_says_what_it_leaves_out() {
     browser.open(&file_url(&page));
     let said =
         browser.evaluate("[...document.querySelectorAll('.extent')].map(p => p.textContent)");
+    let text = browser.evaluate("document.body.textContent");
+    assert!(text.as_str().unwrap().contains("At most 300 rows of each kind."));
     for (said, file) in said.as_array().unwrap().iter().zip(["balance_deltas.csv", "findings.csv"])
     {
         let said = said.as_str().unwrap();

@@ -207,4 +207,56 @@ mod tests {
         assert_eq!(Period::Month.name(Period::Month.of(day) - 3), "2024-12");
         assert_eq!(Period::Year.name(Period::Year.of(day)), "2025");
     }
+
+    fn shown(figures: &Figures) -> String {
+        let mut html = Html::default();
+        charts(&mut html, figures);
+        html.finish()
+    }
+
+    /// Figures of one record of each of these days.
+    fn recorded(days: &[i64]) -> Figures {
+        let sum = Sum { records: 1, amount: 5, delta: -5 };
+        let total = Sum { records: days.len() as u64, ..Sum::default() };
+        Figures {
+            days: days.iter().map(|day| (*day, sum)).collect(),
+            mints: Largest { total, ..Largest::default() },
+            ..Figures::default()
+        }
+    }
+
+    #[test]
+    fn there_are_charts_when_there_is_something_to_draw() {
+        assert_eq!(shown(&Figures::default()), "");
+        assert!(shown(&Figures { deltas_total: 1, ..Figures::default() }).contains("id=charts"));
+        assert!(shown(&recorded(&[1])).contains("id=charts"));
+    }
+
+    #[test]
+    fn a_chart_of_time_has_at_most_62_bars_of_days_or_months() {
+        for (last, noun, bars) in [
+            (61, "day", 62),
+            (62, "month", 3),
+            (1_884, "month", 62), // 1975-02-28
+            (1_885, "year", 6),
+            (47_481, "year", 130),
+        ] {
+            let shown = shown(&recorded(&[0, last]));
+            assert!(shown.contains(&format!("Amount by the {noun} in which")), "{last}");
+            assert_eq!(shown.matches("<title>").count(), bars, "{last}");
+            let table = shown.split("<details>").nth(1).unwrap();
+            let table = table.split("</details>").next().unwrap();
+            assert_eq!(table.matches("<tr><td>").count(), 2, "rows of those with records");
+        }
+    }
+
+    #[test]
+    fn records_without_a_usable_date_are_said_and_not_drawn() {
+        let mut figures = recorded(&[1]);
+        assert!(!shown(&figures).contains("usable date"));
+        figures.undated = Sum { records: 2, amount: 1_234, delta: 0 };
+        let shown = shown(&figures);
+        let said = "2 records without a usable date of creation, 1,234 in all, not drawn.";
+        assert!(shown.contains(said), "{shown}");
+    }
 }

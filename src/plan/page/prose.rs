@@ -326,3 +326,46 @@ pub(super) fn sign_off(html: &mut Html) {
     );
     html.markup("<tr><td>Reviewed by<td>Date<tr><td>Approved by<td>Date</table></section>");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{NotChanged, ShownCell};
+    use crate::plan::page::figures::Largest;
+
+    #[test]
+    fn every_reason_for_leaving_a_token_is_explained_in_its_own_words() {
+        let unknown = reason("unheard of");
+        let mut said: Vec<&str> = NotChanged::ALL.iter().map(|it| reason(it.as_str())).collect();
+        assert!(!said.contains(&unknown), "{said:?}");
+        said.sort_unstable();
+        said.dedup();
+        assert_eq!(said.len(), NotChanged::ALL.len());
+    }
+
+    #[test]
+    fn mints_beyond_the_largest_are_one_row_of_the_sums_when_there_are_any() {
+        let sum = |amount, delta| Sum { records: 1, amount, delta };
+        let mut figures = Figures::default();
+        figures.mints = Largest {
+            groups: vec![(ShownCell::of(b"m"), sum(5, -5))],
+            others: 0,
+            of_others: Sum::default(),
+            total: sum(5, -5),
+        };
+        let shown = |figures: &Figures| {
+            let mut html = Html::default();
+            reconciliation(&mut html, figures);
+            html.finish()
+        };
+        let alone = shown(&figures);
+        assert!(!alone.contains("other mint"), "{alone}");
+        assert_eq!((alone.matches("agrees").count(), alone.matches("DIFFERS").count()), (2, 0));
+        figures.mints.others = 2;
+        figures.mints.of_others = sum(3, -2);
+        figures.mints.total = sum(8, -7);
+        let more = shown(&figures);
+        assert!(more.contains("<tr><td>2 other mints<td class=n>1<td class=n>3<td class=n>-2"));
+        assert_eq!((more.matches("agrees").count(), more.matches("DIFFERS").count()), (1, 2));
+    }
+}
