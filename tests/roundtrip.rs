@@ -35,6 +35,9 @@ fn check(ledger: &Ledger, with_wallets: bool, spent_at: SpentAt) {
     write_dump(&place("dump"), &ledger.tokens, wallets);
     let options = build_options(spent_at, 2, MEMORY_BYTES_MIN, 7);
     let report = make_plan(&place("dump"), &place("plan"), &options).unwrap();
+    let documents = &report.snapshot.documents;
+    let documents = documents.cashu_tokens + documents.cashu_wallets.unwrap_or(0);
+    assert_eq!(report.performance.documents_per_second, documents * 1_000, "in a millisecond");
     let plan = Plan::open(&place("plan")).unwrap();
     let changes = plan.content().totals.changes;
 

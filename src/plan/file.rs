@@ -473,6 +473,16 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_read_back_from_its_bytes_alone() {
+        let none = Batch::decode(Vec::new()).unwrap();
+        assert!(none.is_empty() && none.changes().next().is_none());
+        let changes = [change("ann", Some(1), None), change("bob", None, None)];
+        let two = Batch::decode(changes.concat()).unwrap();
+        assert!(!two.is_empty() && two.len() == 2);
+        assert!(two.encoded().eq(&changes));
+    }
+
+    #[test]
     fn a_change_that_can_not_be_read_is_named_by_its_byte_in_the_file() {
         let changes = [change("ann", Some(1), None), change("bob", Some(1), None)];
         let mut broken = changes.clone();

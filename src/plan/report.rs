@@ -313,4 +313,17 @@ mod tests {
         assert_eq!(measured, expected);
         assert_eq!(PerformanceReport::new(0, 3, Duration::ZERO).documents_per_second, 3_000_000);
     }
+
+    #[test]
+    fn what_only_wallets_could_tell_is_unknown_without_them() {
+        let totals = FindingTotals::default();
+        let found = |has_wallets| findings_object(|_| &totals, has_wallets);
+        let (without, with) = (found(false), found(true));
+        assert_eq!(without["wallet_mismatch"], Value::Null);
+        assert_eq!(with["wallet_mismatch"], json!({"count": 0, "affectedUsers": 0}));
+        let dangling = |found: &Map<String, Value>| {
+            found["orphaned_tokens"]["classes"]["dangling_wallet_id"].clone()
+        };
+        assert_eq!((dangling(&without), dangling(&with)), (Value::Null, json!(0)));
+    }
 }

@@ -346,13 +346,13 @@ mod tests {
     #[test]
     fn mints_beyond_the_largest_are_one_row_of_the_sums_when_there_are_any() {
         let sum = |amount, delta| Sum { records: 1, amount, delta };
-        let mut figures = Figures::default();
-        figures.mints = Largest {
+        let mints = Largest {
             groups: vec![(ShownCell::of(b"m"), sum(5, -5))],
             others: 0,
             of_others: Sum::default(),
             total: sum(5, -5),
         };
+        let mut figures = Figures { mints, ..Figures::default() };
         let shown = |figures: &Figures| {
             let mut html = Html::default();
             reconciliation(&mut html, figures);
