@@ -1,6 +1,6 @@
 //! The findings of a pass: `findings.csv` kept open, with where each row begins.
 //!
-//! The rows stay on disk, in a file that has lost its name; in memory are thirteen bytes a row and
+//! The rows stay on disk, in a file that has lost its name; in memory are eight bytes a row and
 //! eight more for each row of a user. Of more than [`FINDINGS_INDEXED_MAX`] rows the first ones are kept.
 
 use super::users::Users;
@@ -8,6 +8,7 @@ use crate::model::{FindingCode, Severity};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -60,7 +61,8 @@ pub struct Findings {
     file: File,
     /// Where each row begins, and the end of the last one.
     starts: Vec<u64>,
-    codes: Vec<FindingCode>,
+    /// The rows of one code after another; the report has one run of each code.
+    runs: Vec<(FindingCode, Range<u32>)>,
     /// User and row, sorted.
     by_user: Vec<(u32, u32)>,
     /// Whether every row is here.
@@ -77,7 +79,7 @@ impl Findings {
         let mut found = Findings {
             file,
             starts: Vec::new(),
-            codes: Vec::new(),
+            runs: Vec::new(),
             by_user: Vec::new(),
             is_complete: true,
         };
@@ -92,20 +94,23 @@ impl Findings {
                 return Err(io::ErrorKind::InvalidData.into());
             };
             let user = users.count_finding(npub, code);
-            if found.codes.len() >= FINDINGS_INDEXED_MAX {
-                if found.is_complete {
-                    found.starts.push(start);
-                }
-                found.is_complete = false;
+            if !found.is_complete {
                 continue;
             }
             let number =
-                u32::try_from(found.codes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+                u32::try_from(found.starts.len()).map_err(|_| io::ErrorKind::InvalidData)?;
             found.starts.push(start);
-            found.codes.push(code);
+            if found.starts.len() > FINDINGS_INDEXED_MAX {
+                found.is_complete = false;
+                continue; // this one is only the end of the last
+            }
+            match found.runs.last_mut() {
+                Some((last, rows)) if *last == code => rows.end = number + 1,
+                _ => found.runs.push((code, number..number + 1)),
+            }
             found.by_user.extend(user.map(|user| (user, number)));
         }
-        found.starts.truncate(found.codes.len() + 1);
+        found.starts.truncate(FINDINGS_INDEXED_MAX + 1);
         found.by_user.sort_unstable();
         Ok(found)
     }
@@ -125,24 +130,24 @@ impl Findings {
             filter.code.is_none_or(|only| only == code)
                 && filter.severity.is_none_or(|only| only == code.severity())
         };
-        let mut page = Page { offset, limit, total: 0, numbers: Vec::new() };
+        let mut page = Page { skip: offset, limit, total: 0, numbers: Vec::new() };
         match filter.npub {
             Some(npub) => {
                 let rows = users.position(npub).map_or(&[][..], |user| self.rows_of(user));
                 let rows = rows.iter().map(|(_, row)| *row);
-                rows.filter(|row| wanted(self.code(*row))).for_each(|row| page.add(row));
+                rows.filter(|row| wanted(self.code(*row))).for_each(|row| page.add(row..row + 1));
             }
-            None => (0_u32..)
-                .zip(&self.codes)
-                .filter(|(_, code)| wanted(**code))
-                .for_each(|(row, _)| page.add(row)),
+            None => {
+                let runs = self.runs.iter().filter(|(code, _)| wanted(*code));
+                runs.for_each(|(_, rows)| page.add(rows.clone()));
+            }
         }
         let rows = page.numbers.iter().map(|row| self.read(*row)).collect::<io::Result<_>>()?;
         Ok(FindingPage { total: page.total, rows })
     }
 
     fn code(&self, row: u32) -> FindingCode {
-        self.codes[row as usize]
+        self.runs[self.runs.partition_point(|(_, rows)| rows.end <= row)].0
     }
 
     fn rows_of(&self, user: u32) -> &[(u32, u32)] {
@@ -156,7 +161,10 @@ impl Findings {
         let [start, end] = self.starts[row as usize..][..2] else { return Err(invalid()) };
         let mut bytes = vec![0; usize::try_from(end - start).map_err(|_| invalid())?];
         self.file.read_exact_at(&mut bytes, start)?;
-        let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(&*bytes);
+        let mut rows = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .buffer_capacity(bytes.len())
+            .from_reader(&*bytes);
         let mut cells = csv::StringRecord::new();
         if !rows.read_record(&mut cells)? {
             return Err(invalid());
@@ -179,17 +187,40 @@ fn code_of(cell: &[u8]) -> Option<FindingCode> {
 }
 
 struct Page {
-    offset: u64,
+    /// Rows that come before the page.
+    skip: u64,
     limit: usize,
     total: u64,
     numbers: Vec<u32>,
 }
 
 impl Page {
-    fn add(&mut self, row: u32) {
-        if self.total >= self.offset && self.numbers.len() < self.limit {
-            self.numbers.push(row);
+    fn add(&mut self, rows: Range<u32>) {
+        let count = u64::from(rows.end - rows.start);
+        self.total += count;
+        let skipped = self.skip.min(count);
+        self.skip -= skipped;
+        let first = rows.start + u32::try_from(skipped).unwrap_or(u32::MAX);
+        let room = self.limit - self.numbers.len();
+        self.numbers.extend((first..rows.end).take(room));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_a_part_of_all_rows_whatever_runs_they_come_in() {
+        let runs = [0..3, 5..5, 7..8, 9..14];
+        let all: Vec<u32> = runs.iter().cloned().flatten().collect();
+        for skip in 0..=all.len() + 1 {
+            for limit in 0..=all.len() + 1 {
+                let mut page = Page { skip: skip as u64, limit, total: 0, numbers: Vec::new() };
+                runs.iter().cloned().for_each(|rows| page.add(rows));
+                let expected: Vec<u32> = all.iter().copied().skip(skip).take(limit).collect();
+                assert_eq!((page.numbers, page.total), (expected, all.len() as u64));
+            }
         }
-        self.total += 1;
     }
 }

@@ -58,8 +58,7 @@ impl Ledger {
 
     async fn in_database(uri: String, database: Database, documents: &[Vec<u8>]) -> Ledger {
         let tokens = RawCollection::new(&database, "cashu_tokens");
-        let hello = database.run_command(doc! {"hello": 1}).await.unwrap();
-        let began = hello.get_timestamp("operationTime").unwrap();
+        let began = operation_time(&database).await;
         let mut rest = documents;
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -199,6 +198,17 @@ impl Ledger {
         let states = self.database.collection::<Document>("migrationstates");
         let found = states.find_one(doc! {}).await.unwrap()?;
         Some(found.get_str("status").unwrap().to_owned())
+    }
+}
+
+/// The time of the last operation; right after a set's beginning a member may not have one yet.
+async fn operation_time(database: &Database) -> bson::Timestamp {
+    loop {
+        let hello = database.run_command(doc! {"hello": 1}).await.unwrap();
+        match hello.get_timestamp("operationTime") {
+            Ok(time) => return time,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
     }
 }
 
