@@ -334,7 +334,6 @@ pub struct ScanFigures {
 ///
 /// # Errors
 /// [`AnalyzeError`].
-#[doc(hidden)]
 pub fn scan(
     input: &Input,
     options: &AnalyzeOptions,
