@@ -352,18 +352,11 @@ pub fn scan(
     let mut maps = engine.position_maps(&positions);
     let mut workers: Vec<Worker<'_, '_>> =
         maps.iter_mut().map(|map| Worker::new(&shared, map)).collect();
-    let mut feed = engine.feed(&input.tokens)?;
     let mut documents = 0;
-    pass::run(
-        &engine.pool,
-        move |chunk: &mut Chunk| Ok(feed(chunk)?.then_some(())),
-        &mut workers,
-        |worker, chunk, ()| worker.scan_chunk(chunk),
-        |count| {
-            documents += count;
-            Ok(())
-        },
-    )?;
+    engine.each_chunk(&input.tokens, &mut workers, Worker::scan_chunk, |count| {
+        documents += count;
+        Ok(())
+    })?;
     engine.finish(workers, Worker::finish)?;
     let candidates = engine.propose(stores, documents)?;
     Ok(ScanFigures { documents, has_candidates: candidates.are_left(0) })
@@ -482,19 +475,35 @@ impl<'a> Engine<'a> {
         })
     }
 
+    /// Lets `workers` work on the chunks of `collection`; the results go to `sink` in the chunks' order.
+    fn each_chunk<W: Send, R: Send>(
+        &self,
+        collection: &Collection,
+        workers: &mut [W],
+        work: impl Fn(&mut W, &Chunk) -> Result<R, AnalyzeError> + Sync,
+        sink: impl FnMut(R) -> Result<(), AnalyzeError> + Send,
+    ) -> Result<(), AnalyzeError> {
+        let mut feed = self.feed(collection)?;
+        pass::run(
+            &self.pool,
+            move |chunk: &mut Chunk| Ok(feed(chunk)?.then_some(())),
+            workers,
+            |worker, chunk, ()| work(worker, chunk),
+            sink,
+        )
+    }
+
     fn read_wallets(&self) -> Result<Option<(WalletTable, ChunkTable)>, AnalyzeError> {
         let Some(collection) = &self.input.wallets else { return Ok(None) };
         self.progress.begin("reading wallets", collection.stored_bytes(), Unit::Bytes);
-        let mut feed = self.feed(collection)?;
         let mut workers: Vec<WalletTable> = Vec::new();
         workers.resize_with(self.options.threads, WalletTable::default);
         let mut table = ChunkTable::new();
         let key = &self.prints;
-        pass::run(
-            &self.pool,
-            move |chunk: &mut Chunk| Ok(feed(chunk)?.then_some(())),
+        self.each_chunk(
+            collection,
             &mut workers,
-            |wallets, chunk, ()| {
+            |wallets, chunk| {
                 let mut count = 0;
                 for (start, document) in chunk.framed() {
                     let twins = wallets
@@ -540,25 +549,18 @@ impl<'a> Engine<'a> {
         self.progress.begin("reading tokens", collection.stored_bytes(), Unit::Bytes);
         let mut workers: Vec<Worker<'_, '_>> =
             maps.iter_mut().map(|map| Worker::new(shared, map)).collect();
-        let mut feed = self.feed(collection)?;
         let mut table = ChunkTable::new();
         let mut changes_csv = ReportFile::changes(reports)?;
         let mut count = 0;
-        pass::run(
-            &self.pool,
-            move |chunk: &mut Chunk| Ok(feed(chunk)?.then_some(())),
-            &mut workers,
-            |worker, chunk, ()| worker.read_chunk(chunk),
-            |result| {
-                table.push(result.bytes, result.documents, result.sha256);
-                count += result.changes.lengths.len() as u64;
-                changes_csv.write(&result.changes.csv)?;
-                for (code, rows) in &result.findings {
-                    findings.add(*code, rows)?;
-                }
-                Ok(changes(&result.changes)?)
-            },
-        )?;
+        self.each_chunk(collection, &mut workers, Worker::read_chunk, |result| {
+            table.push(result.bytes, result.documents, result.sha256);
+            count += result.changes.lengths.len() as u64;
+            changes_csv.write(&result.changes.csv)?;
+            for (code, rows) in &result.findings {
+                findings.add(*code, rows)?;
+            }
+            Ok(changes(&result.changes)?)
+        })?;
         let written = changes_csv.finish()?;
         let mut totals = Totals { changes: count, ..Totals::default() };
         for counted in self.finish(workers, Worker::finish)? {
