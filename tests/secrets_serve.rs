@@ -8,15 +8,16 @@ use crate::support::files::files_below;
 use crate::support::http::{HttpAnswer, connect_tls, exchange};
 use crate::support::mongod::{Options, ReplicaSet};
 use crate::support::raw_collection::RawCollection;
+use crate::support::serve_process::ServeProcess;
 use mongodb::bson::doc;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -110,32 +111,16 @@ fn streams_are_silent(sinks: &Sinks, outcome: &Outcome) {
 }
 
 /// A server process that speaks TLS.
-struct Serving {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    address: SocketAddr,
-    said: String,
-}
+struct Serving(ServeProcess);
 
 impl Serving {
-    fn start(mut command: Command) -> Serving {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        let address = loop {
-            let start = said.len();
-            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it ended:\n{said}");
-            let after = said[start..].split_once("https://");
-            if let Some((address, _)) = after.and_then(|(_, rest)| rest.split_once('/')) {
-                break address.parse().unwrap();
-            }
-        };
-        Serving { child, stderr, address, said }
+    fn start(command: Command) -> Serving {
+        Serving(ServeProcess::start(command, "https"))
     }
 
     /// Sends a request exactly as written.
     fn raw(&self, request: &str) -> Option<HttpAnswer> {
-        let stream = connect_tls(self.address, &fixture("localhost.crt"));
+        let stream = connect_tls(self.0.address, &fixture("localhost.crt"));
         exchange(stream, request.as_bytes())
     }
 
@@ -156,17 +141,6 @@ impl Serving {
         while self.get(path).status != status {
             thread::sleep(Duration::from_millis(100));
         }
-    }
-
-    /// Ctrl-C; gives what it said.
-    fn interrupt(mut self) -> (String, String) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        self.stderr.read_to_string(&mut self.said).unwrap();
-        let mut stdout = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.said);
-        (stdout, self.said)
     }
 }
 
@@ -297,7 +271,7 @@ async fn no_secret_of_a_set_up_a_client_or_a_ledger_comes_to_light_while_serving
         for answer in answers {
             sinks.silent(&format!("an answer, {form}"), answer.everything().as_bytes());
         }
-        let (stdout, stderr) = server.interrupt();
+        let (stdout, stderr) = server.0.interrupt();
         assert!(stderr.contains("answered"), "there is an access log, {form}:\n{stderr}");
         sinks.silent(&format!("standard output, {form}"), stdout.as_bytes());
         sinks.silent(&format!("standard error, {form}"), stderr.as_bytes());

@@ -3,49 +3,30 @@
 use crate::support::command::{remelt, run};
 use crate::support::http::{HttpAnswer, connect, exchange};
 use crate::support::mongod::{ReplicaSet, shared};
+use crate::support::serve_process::ServeProcess;
 use crate::support::watched::{store, token};
 use mongodb::bson::{doc, oid::ObjectId};
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, Stdio};
 use std::time::Duration;
 
 const TOKEN: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
 const CANARY: &str = "canarysecretcanarysecret";
 const NPUB: &str = "npub1u6zqfk0m8aj08gygxzm3892uy9vu4fhsea3lulcfh375d9kafmnqc46lks";
 
-/// A server process.
-struct Process {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    address: SocketAddr,
-    said: String,
-}
+struct Process(ServeProcess);
 
 impl Process {
     fn start(uri: &str) -> Process {
         let mut command = remelt(["serve", "--listen", "127.0.0.1:0", "--interval", "1s"]);
         command.env("MONGODB_URI", uri).env("REMELT_API_TOKEN", TOKEN);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        let address = loop {
-            let start = said.len();
-            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it ended:\n{said}");
-            let after = said[start..].split_once("http://");
-            if let Some((address, _)) = after.and_then(|(_, rest)| rest.split_once('/')) {
-                break address.parse().unwrap();
-            }
-        };
-        Process { child, stderr, address, said }
+        Process(ServeProcess::start(command, "http"))
     }
 
     fn get(&self, path: &str) -> HttpAnswer {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n",
-            self.address
+            self.0.address
         );
-        exchange(connect(self.address), request.as_bytes()).unwrap()
+        exchange(connect(self.0.address), request.as_bytes()).unwrap()
     }
 
     /// Asks until the answer has this status.
@@ -60,12 +41,8 @@ impl Process {
     }
 
     /// Ctrl-C; gives everything that it said.
-    fn interrupt(mut self) -> String {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        self.stderr.read_to_string(&mut self.said).unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.said);
-        self.said
+    fn interrupt(self) -> String {
+        self.0.interrupt().1
     }
 }
 

@@ -22,5 +22,6 @@ pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod raw_collection;
 pub(crate) mod scripted_api;
+pub(crate) mod serve_process;
 mod server;
 pub(crate) mod watched;
