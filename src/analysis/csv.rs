@@ -70,14 +70,17 @@ impl CsvRows {
             let hash = hash_bytes(cell).to_string();
             return self.raw(format!("(ecash token, SHA-256 {}...)", &hash[..16]).as_bytes());
         }
+        if is_plain(cell) {
+            return self.cells(cell);
+        }
         match std::str::from_utf8(cell) {
-            Ok(text) if is_plain(cell) || !needs_neutralising(text) => self.raw(cell),
+            Ok(text) if !needs_neutralising(text) => self.raw(cell),
             Ok(text) => self.raw(neutralised(text).as_bytes()),
             Err(_) => self.raw(neutralised(&String::from_utf8_lossy(cell)).as_bytes()),
         }
     }
 
-    /// A cell of our own making, which needs no quotes: a number, a code, a time.
+    /// A cell of our own making, which needs no quotes: a code, a time.
     pub fn own(&mut self, cell: impl Display) {
         self.begin_cell();
         // Writing to a Vec can't fail.
@@ -93,12 +96,15 @@ impl CsvRows {
         words.iter().for_each(|part| self.bytes.extend_from_slice(part.as_bytes()));
     }
 
+    /// A cell with an integer.
+    pub(super) fn integer(&mut self, number: impl itoa::Integer) {
+        self.cells(itoa::Buffer::new().format(number).as_bytes());
+    }
+
     /// An amount, or an empty cell.
-    pub(super) fn amount(&mut self, amount: Option<i128>) {
-        // Writing numbers of 64 bits is faster.
-        match amount.map(|wide| (wide, i64::try_from(wide))) {
-            Some((_, Ok(amount))) => self.own(amount),
-            Some((amount, Err(_))) => self.own(amount),
+    pub(super) fn amount(&mut self, amount: Option<impl itoa::Integer>) {
+        match amount {
+            Some(amount) => self.integer(amount),
             None => self.begin_cell(),
         }
     }
@@ -137,8 +143,10 @@ impl CsvRows {
     }
 }
 
+// The checks of whole cells look at every byte without stopping, which compilers turn into vector code.
+
 fn needs_quotes(cell: &[u8]) -> bool {
-    cell.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n'))
+    cell.iter().fold(false, |needs, byte| needs | matches!(byte, b',' | b'"' | b'\r' | b'\n'))
 }
 
 /// Characters that change how the text around them is shown or read: controls and the marks of the
@@ -148,10 +156,12 @@ fn is_deceptive(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{061c}')
 }
 
-/// Whether a cell is printable ASCII that begins like a name or a number: the usual case, seen fast.
+/// Whether a cell is printable ASCII that begins like a name or a number and needs no quotes: the usual
+/// case, seen fast.
 fn is_plain(cell: &[u8]) -> bool {
-    cell.first().is_none_or(|first| first.is_ascii_alphanumeric())
-        && cell.iter().all(|byte| matches!(byte, b' '..=b'~'))
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b',') & (byte != b'"');
+    cell.first().is_none_or(u8::is_ascii_alphanumeric)
+        && cell.iter().fold(true, |all, byte| all & is_plain(*byte))
 }
 
 fn starts_formula(text: &str) -> bool {

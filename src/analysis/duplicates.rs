@@ -1,4 +1,4 @@
-//! Values that occur more than once: secrets, transaction ids, document ids.
+//! Values that may occur more than once: transaction ids and document ids here, secrets in `secrets`.
 //!
 //! First every value leaves a narrow fingerprint and its document's number in a part. Equal
 //! fingerprints make candidates, whose documents are looked at again; there the values themselves are
@@ -28,13 +28,15 @@ pub(super) enum Kind {
     Id = 0,
     TransactionId = 1,
     Secret = 2,
+    /// A spendable proof of a secret spendable twice that is no phantom; found by `secrets`.
+    Kept = 3,
     /// A melt without its change; found by `melts`, looked at again with the others.
-    Melt = 3,
+    Melt = 4,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        [Kind::Id, Kind::TransactionId, Kind::Secret, Kind::Melt]
+        [Kind::Id, Kind::TransactionId, Kind::Secret, Kind::Kept, Kind::Melt]
             .into_iter()
             .find(|k| *k as u8 == byte)
     }
@@ -105,16 +107,9 @@ pub(super) fn propose(
             .chunk_by(|a, b| a[..FINGERPRINT_BYTES] == b[..FINGERPRINT_BYTES])
             .filter(|group| group.len() > 1);
         for group in groups {
-            let first = ordinal_of(&group[0]);
-            // A value that a document has twice is one candidate.
-            for same in group.chunk_by(|a, b| a == b) {
-                let candidate = Candidate {
-                    ordinal: ordinal_of(&same[0]),
-                    kind,
-                    fingerprint: fingerprint_of(part, &same[0]),
-                    first,
-                };
-                candidates.push(writer, &candidate)?;
+            for record in group {
+                let (ordinal, fingerprint) = (ordinal_of(record), fingerprint_of(part, record));
+                candidates.push(writer, &Candidate { ordinal, kind, fingerprint, note: 0 })?;
             }
         }
         Ok(())
@@ -158,13 +153,13 @@ pub(super) struct Candidate {
     pub(super) ordinal: u64,
     pub(super) kind: Kind,
     pub(super) fingerprint: u64,
-    /// The first document that has a value with this fingerprint.
-    pub(super) first: u64,
+    /// What its kind has to say besides, in 48 bits.
+    pub(super) note: u64,
 }
 
-/// Document number (5 bytes), kind (1), fingerprint (8), first document (5), big-endian: sorted, the
-/// candidates of a document stand together by kind and fingerprint.
-const CANDIDATE_BYTES: usize = 19;
+/// Document number (5 bytes), kind (1), fingerprint (8), note (6), big-endian: sorted, the candidates of a
+/// document stand together by kind and fingerprint.
+const CANDIDATE_BYTES: usize = 20;
 
 impl Candidate {
     fn encode(&self) -> [u8; CANDIDATE_BYTES] {
@@ -172,7 +167,7 @@ impl Candidate {
         bytes[..5].copy_from_slice(&self.ordinal.to_be_bytes()[3..]);
         bytes[5] = self.kind as u8;
         bytes[6..14].copy_from_slice(&self.fingerprint.to_be_bytes());
-        bytes[14..].copy_from_slice(&self.first.to_be_bytes()[3..]);
+        bytes[14..].copy_from_slice(&self.note.to_be_bytes()[2..]);
         bytes
     }
 
@@ -181,7 +176,7 @@ impl Candidate {
             ordinal: document_of(bytes),
             kind: Kind::from_byte(bytes[5])?,
             fingerprint: number(&bytes[6..14]),
-            first: number(&bytes[14..]),
+            note: number(&bytes[14..]),
         })
     }
 }
@@ -214,11 +209,6 @@ impl Ranges {
     pub(super) fn of(&self, ordinal: u64) -> usize {
         usize::try_from(ordinal / self.documents_each).unwrap_or(usize::MAX).min(self.count - 1)
     }
-
-    /// The document behind the last of range `part`.
-    pub(super) fn end_of(&self, part: usize) -> u64 {
-        (part as u64 + 1).saturating_mul(self.documents_each)
-    }
 }
 
 /// Candidates on their way, in parts by the numbers of their documents.
@@ -235,7 +225,11 @@ impl CandidateStore {
         CandidateStore { parts, ranges }
     }
 
-    fn push(
+    pub(super) fn writer(&self) -> PartitionWriter<'_> {
+        self.parts.writer()
+    }
+
+    pub(super) fn push(
         &self,
         writer: &mut PartitionWriter<'_>,
         candidate: &Candidate,
@@ -250,7 +244,7 @@ impl CandidateStore {
         ordinal: u64,
     ) -> Result<(), ScratchError> {
         let kind = Kind::Melt;
-        self.push(writer, &Candidate { ordinal, kind, fingerprint: 0, first: ordinal })
+        self.push(writer, &Candidate { ordinal, kind, fingerprint: 0, note: 0 })
     }
 
     /// All candidates, to be taken in the order of their documents.
@@ -360,7 +354,7 @@ mod tests {
         }
 
         #[test]
-        fn every_document_is_in_the_range_that_ends_behind_it(
+        fn every_document_is_in_its_range(
             documents in 1_u64..1_000_000,
             least in 1_u64..5_000,
             count_max in 1_u64..2_000,
@@ -370,8 +364,8 @@ mod tests {
             let ordinal = at % documents;
             let part = ranges.of(ordinal);
             prop_assert!(part < ranges.count);
-            prop_assert!(ordinal < ranges.end_of(part));
-            prop_assert!(part == 0 || ordinal >= ranges.end_of(part - 1));
+            let first = part as u64 * ranges.documents_each;
+            prop_assert!((first..first + ranges.documents_each).contains(&ordinal));
         }
     }
 }

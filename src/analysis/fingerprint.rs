@@ -3,7 +3,9 @@
 //! Under a key that an attacker who writes ledger data does not know. A 64-bit fingerprint (foldhash) only
 //! proposes candidates, which are then compared in full; SipHash-1-3 stands for the value.
 
+use super::token::Token;
 use crate::document::Value;
+use crate::model::hash_bytes;
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -12,6 +14,19 @@ use std::hash::Hasher;
 /// The key of all fingerprints of one analysis. It never changes a result.
 #[derive(Clone, Copy)]
 pub struct FingerprintKey(pub [u8; 16]);
+
+impl FingerprintKey {
+    /// A key under which many values share a fingerprint.
+    #[cfg(test)]
+    pub(crate) const COLLIDING: FingerprintKey = FingerprintKey(*b"bad fingerprints");
+
+    /// Another key, which tells nothing of this one.
+    #[must_use]
+    pub(crate) fn next(self) -> FingerprintKey {
+        let [next @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = hash_bytes(&self.0).0;
+        FingerprintKey(next)
+    }
+}
 
 impl std::fmt::Debug for FingerprintKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -25,6 +40,8 @@ pub(super) struct Fingerprints {
     key: [u8; 16],
     seed: u64,
     shared_seed: SharedSeed,
+    #[cfg(test)]
+    narrow_mask: u64,
 }
 
 impl std::fmt::Debug for Fingerprints {
@@ -45,6 +62,8 @@ impl Fingerprints {
             key: key.0,
             seed: derived(b"seed"),
             shared_seed: SharedSeed::from_u64(derived(b"shared seed")),
+            #[cfg(test)]
+            narrow_mask: if key.0 == FingerprintKey::COLLIDING.0 { 0x3ff } else { u64::MAX },
         }
     }
 
@@ -53,6 +72,11 @@ impl Fingerprints {
         let mut hasher = SipHasher13::new_with_key(&self.key);
         hasher.write(bytes);
         hasher.finish128().as_u128()
+    }
+
+    /// 128 bits that stand for the user of `token`, or for none.
+    pub(super) fn user(&self, token: &Token<'_>) -> u128 {
+        token.user().map_or(0, |user| self.wide(user))
     }
 
     /// 128 bits of a value, its type included.
@@ -76,7 +100,7 @@ impl Fingerprints {
     pub(super) fn narrow(&self, bytes: &[u8]) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared_seed);
         hasher.write(bytes);
-        hasher.finish()
+        self.narrowed(&hasher)
     }
 
     /// 64 bits of a value, its type included.
@@ -85,6 +109,17 @@ impl Fingerprints {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared_seed);
         hasher.write_u8(value.kind.byte());
         hasher.write(value.bytes);
+        self.narrowed(&hasher)
+    }
+
+    #[cfg(not(test))]
+    #[inline]
+    fn narrowed(&self, hasher: &FoldHasher<'_>) -> u64 {
         hasher.finish()
+    }
+
+    #[cfg(test)]
+    fn narrowed(&self, hasher: &FoldHasher<'_>) -> u64 {
+        hasher.finish() & self.narrow_mask
     }
 }

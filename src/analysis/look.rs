@@ -1,13 +1,13 @@
 //! The second look: candidate documents are read again and their values compared in full.
 
-use super::copies::{CopyWriter, SecretTagKey};
 use super::duplicates::{Candidate, CandidatePart, Kind};
 use super::findings_file::{FindingsFile, RowsByCode};
 use super::fingerprint::Fingerprints;
 use super::pass::located;
-use super::positions::{Mask, PositionMap};
+use super::positions::{HolderHashes, Mask, PositionMap};
 use super::reports::{self, push_holder};
 use super::scan::flush_rows;
+use super::secrets::{Contest, Copies, Evidence, SecretRows, SecretTagKey};
 use super::token::{FieldOrder, Proof, Token};
 use super::{AnalyzeError, FindingTotals, melts};
 use crate::document::Value;
@@ -25,41 +25,35 @@ pub(super) struct Looked {
     pub(super) ids: Mutex<Sorter>,
 }
 
-/// One worker of the second look.
-pub(super) struct Look<'a, 'p> {
-    pub(super) prints: &'a Fingerprints,
-    pub(super) tag_key: &'a SecretTagKey,
-    pub(super) looked: &'a Looked,
-    pub(super) copies: CopyWriter<'a>,
-    pub(super) positions: &'a mut PositionMap<'p>,
-    pub(super) order: FieldOrder,
+/// One worker that reads documents again.
+#[derive(Debug, Default)]
+pub(super) struct Rereader {
+    order: FieldOrder,
     /// Of the chunk under way.
-    pub(super) candidates: Vec<Candidate>,
-    pub(super) rows: RowsByCode,
-    pub(super) transaction_ids: RowBatch,
-    pub(super) ids: RowBatch,
+    candidates: Vec<Candidate>,
 }
 
-/// What a chunk gives, in the chunks' order: totals and rows of `missing_change`.
-pub(super) struct LookResult {
-    pub(super) missing_change: FindingTotals,
-    pub(super) rows: Vec<(FindingCode, Vec<u8>)>,
+/// The documents of a chunk that have candidates.
+struct Reread<'c> {
+    /// With the ends of their proofs and candidates.
+    tokens: Vec<(Token<'c>, usize, usize)>,
+    proofs: Vec<Proof<'c>>,
 }
 
-impl Look<'_, '_> {
-    /// Looks at the documents of `chunk` that have candidates, which are in `parts`.
-    pub(super) fn at_chunk(
+impl Rereader {
+    /// Reads each document of `chunk` that has candidates, which are in `parts`; those of a document are sorted by
+    /// kind, then by fingerprint.
+    fn read<'c>(
         &mut self,
-        chunk: &Chunk,
+        chunk: &'c Chunk,
         parts: &[Arc<CandidatePart>],
-    ) -> Result<LookResult, AnalyzeError> {
-        let mut missing_change = FindingTotals::default();
+    ) -> Result<Reread<'c>, AnalyzeError> {
         let documents = chunk.first_document..chunk.first_document + chunk.documents as u64;
         self.candidates.clear();
         parts.iter().try_for_each(|part| part.append_to(&mut self.candidates, &documents))?;
-        let candidates = std::mem::take(&mut self.candidates);
-        let mut groups = candidates.chunk_by(|a, b| a.ordinal == b.ordinal).peekable();
-        let mut proofs = Vec::new();
+        let mut groups = self.candidates.chunk_by(|a, b| a.ordinal == b.ordinal).peekable();
+        let mut reread = Reread { tokens: Vec::new(), proofs: Vec::new() };
+        let mut end = 0;
         for (ordinal, (start, document)) in (chunk.first_document..).zip(chunk.framed()) {
             let Some(group) = groups.next_if(|group| group[0].ordinal == ordinal) else {
                 if groups.peek().is_none() {
@@ -67,68 +61,184 @@ impl Look<'_, '_> {
                 }
                 continue;
             };
-            proofs.clear();
-            let token = Token::parse(document, &mut self.order, &mut proofs)
+            let token = Token::parse(document, &mut self.order, &mut reread.proofs)
                 .map_err(located(chunk, start))?;
-            self.at_token(&token, &proofs, group, &mut missing_change)?;
+            end += group.len();
+            reread.tokens.push((token, reread.proofs.len(), end));
         }
-        self.candidates = candidates;
-        flush_rows(&mut self.transaction_ids, &self.looked.transaction_ids)?;
-        flush_rows(&mut self.ids, &self.looked.ids)?;
-        Ok(LookResult { missing_change, rows: self.rows.take() })
+        Ok(reread)
+    }
+}
+
+impl<'c> Reread<'c> {
+    /// The documents, each with its proofs and candidates.
+    fn documents<'r>(
+        &'r self,
+        candidates: &'r [Candidate],
+    ) -> impl Iterator<Item = (&'r Token<'c>, &'r [Proof<'c>], &'r [Candidate])> {
+        let mut start = (0, 0);
+        self.tokens.iter().map(move |(token, proofs_end, end)| {
+            let document = (token, &self.proofs[start.0..*proofs_end], &candidates[start.1..*end]);
+            start = (*proofs_end, *end);
+            document
+        })
+    }
+}
+
+/// The candidates of `kind` among those of a document.
+fn of_kind(group: &[Candidate], kind: Kind) -> &[Candidate] {
+    let from = &group[group.partition_point(|it| it.kind < kind)..];
+    &from[..from.partition_point(|it| it.kind == kind)]
+}
+
+/// Enters the contested secrets of `chunk` into the contest, which goes on in `sorter`.
+pub(super) fn contest(
+    (reader, contest): &mut (Rereader, Contest<'_>),
+    chunk: &Chunk,
+    parts: &[Arc<CandidatePart>],
+    sorter: &Mutex<Sorter>,
+) -> Result<(), AnalyzeError> {
+    let reread = reader.read(chunk, parts)?;
+    for (token, proofs, group) in reread.documents(&reader.candidates) {
+        contest.enter(token, proofs, group);
+    }
+    flush_rows(&mut contest.rows, sorter)
+}
+
+/// One worker of the second look.
+pub(super) struct Look<'a, 'p> {
+    pub(super) reader: Rereader,
+    pub(super) judge: Judge<'a, 'p>,
+}
+
+/// What it does with a document.
+pub(super) struct Judge<'a, 'p> {
+    prints: &'a Fingerprints,
+    tag_key: &'a SecretTagKey,
+    looked: &'a Looked,
+    positions: &'a mut PositionMap<'p>,
+    secrets: SecretRows,
+    evidence: Evidence,
+    rows: RowsByCode,
+    transaction_ids: RowBatch,
+    ids: RowBatch,
+    totals: LookTotals,
+}
+
+/// What the second look counts.
+#[derive(Debug, Default)]
+pub(super) struct LookTotals {
+    pub(super) missing_change: FindingTotals,
+    /// The amounts alone.
+    pub(super) double_counted: FindingTotals,
+}
+
+impl LookTotals {
+    pub(super) fn add_all(&mut self, more: &LookTotals) {
+        self.missing_change.add_all(&more.missing_change);
+        self.double_counted.add_all(&more.double_counted);
+    }
+}
+
+impl<'a, 'p> Look<'a, 'p> {
+    pub(super) fn new(
+        prints: &'a Fingerprints,
+        tag_key: &'a SecretTagKey,
+        looked: &'a Looked,
+        positions: &'a mut PositionMap<'p>,
+    ) -> Look<'a, 'p> {
+        let judge = Judge {
+            prints,
+            tag_key,
+            looked,
+            positions,
+            secrets: SecretRows::default(),
+            evidence: Evidence::default(),
+            rows: RowsByCode::default(),
+            transaction_ids: RowBatch::default(),
+            ids: RowBatch::default(),
+            totals: LookTotals::default(),
+        };
+        Look { reader: Rereader::default(), judge }
     }
 
-    /// Hands over what is left.
-    pub(super) fn finish(self) -> Result<(), AnalyzeError> {
-        self.copies.finish()
-    }
-
-    fn at_token(
+    /// Looks at the documents of `chunk` that have candidates, which are in `parts`; gives the rows of findings, in
+    /// the documents' order.
+    pub(super) fn at_chunk(
         &mut self,
-        token: &Token<'_>,
-        proofs: &[Proof<'_>],
-        group: &[Candidate],
-        missing_change: &mut FindingTotals,
-    ) -> Result<(), AnalyzeError> {
+        chunk: &Chunk,
+        parts: &[Arc<CandidatePart>],
+    ) -> Result<Vec<(FindingCode, Vec<u8>)>, AnalyzeError> {
+        let Look { reader, judge } = self;
+        let reread = reader.read(chunk, parts)?;
+        let hash = |(token, ..): &(Token<'_>, _, _)| {
+            let hashes = judge.positions.hash(token.user(), token.mint());
+            std::hint::black_box(judge.positions.touch(hashes.position));
+            hashes
+        };
+        let hashes: Vec<HolderHashes> = reread.tokens.iter().map(hash).collect();
+        for (document, hashes) in reread.documents(&reader.candidates).zip(hashes) {
+            let (token, proofs, group) = document;
+            let found = judge.at_token(token, proofs, group);
+            if found != Mask::default() {
+                let entry = judge.positions.of(hashes.position, token.user(), token.mint())?;
+                entry.position.mask.add(found);
+            }
+        }
+        flush_rows(&mut judge.transaction_ids, &judge.looked.transaction_ids)?;
+        flush_rows(&mut judge.ids, &judge.looked.ids)?;
+        Ok(judge.rows.take())
+    }
+
+    /// What was counted and proven.
+    pub(super) fn finish(self) -> (LookTotals, Evidence) {
+        (self.judge.totals, self.judge.evidence)
+    }
+}
+
+impl Judge<'_, '_> {
+    /// Reports a document, and gives the codes that have rows of it.
+    fn at_token(&mut self, token: &Token<'_>, proofs: &[Proof<'_>], group: &[Candidate]) -> Mask {
         let ordinal = group[0].ordinal;
+        let mut found = Mask::default();
         for candidate in group {
             match candidate.kind {
                 Kind::Id => same_value(&mut self.ids, token.id, ordinal, token),
                 Kind::TransactionId => {
                     same_value(&mut self.transaction_ids, token.transaction_id, ordinal, token);
                 }
-                Kind::Melt => {
-                    let code = FindingCode::MissingChange;
-                    let amount = melts::excess(token);
-                    missing_change.count += 1;
-                    missing_change.amount += amount.unwrap_or(0);
-                    let detail = "melted more than its cost, and no change document names it; \
-                                  the amount is the difference";
-                    reports::finding_row(
-                        self.rows.of(code),
-                        code,
-                        |csv| push_holder(csv, token),
-                        amount,
-                        &[detail],
-                    );
-                    self.positions.mark(token.user(), token.mint(), Mask::of(code))?;
-                }
-                Kind::Secret => {}
+                Kind::Melt => found.add(self.missing_change(token)),
+                Kind::Secret | Kind::Kept => {}
             }
         }
-        // Candidates of a document are sorted by kind, then by fingerprint.
-        let secrets = &group[group.partition_point(|c| c.kind < Kind::Secret)..];
-        let secrets = &secrets[..secrets.partition_point(|c| c.kind == Kind::Secret)];
-        if secrets.is_empty() {
-            return Ok(());
+        let secrets = of_kind(group, Kind::Secret);
+        if !secrets.is_empty() {
+            let kept = of_kind(group, Kind::Kept);
+            let copies = Copies { token, proofs, secrets, kept, user: self.prints.user(token) };
+            let (prints, rows) = (self.prints, &mut self.rows);
+            found.add(self.secrets.report(
+                &copies,
+                |secret| prints.narrow(secret),
+                self.tag_key,
+                &mut self.evidence,
+                &mut self.totals.double_counted,
+                rows,
+            ));
         }
-        for (index, proof) in proofs.iter().enumerate() {
-            let print = self.prints.narrow(proof.secret);
-            if let Ok(found) = secrets.binary_search_by_key(&print, |c| c.fingerprint) {
-                self.copies.add(secrets[found].first, self.tag_key.tag(proof.secret), index, proof);
-            }
-        }
-        self.copies.end_document(token, ordinal)
+        found
+    }
+
+    fn missing_change(&mut self, token: &Token<'_>) -> Mask {
+        let code = FindingCode::MissingChange;
+        let amount = melts::excess(token);
+        let totals = &mut self.totals.missing_change;
+        totals.count += 1;
+        totals.amount += amount.unwrap_or(0);
+        let detail = "melted more than its cost, and no change document names it; \
+                      the amount is the difference";
+        let holder = |csv: &mut _| push_holder(csv, token);
+        reports::finding_row(self.rows.of(code), code, holder, amount, &[detail]);
+        Mask::of(code)
     }
 }
 

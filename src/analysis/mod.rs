@@ -6,7 +6,6 @@
 //! randomness; it never changes its input. Memory is bounded by [`AnalyzeOptions::memory_bytes`]: what
 //! does not fit goes to scratch files without a name, in which no secret ever stands.
 
-mod copies;
 mod csv;
 mod duplicates;
 mod family;
@@ -20,6 +19,7 @@ mod positions;
 mod reports;
 mod rule;
 mod scan;
+mod secrets;
 mod shown;
 mod token;
 mod wallets;
@@ -42,17 +42,17 @@ use crate::publish::PublishError;
 use crate::scratch::{BYTE_PARTS, Partitions, RowBatch, ScratchError, SortedRows, Sorter};
 use crate::snapshot::identity::{ChunkTable, root_hash};
 use crate::snapshot::input::{Chunk, Collection, Input, InputError, Place};
-use copies::{CopyReport, CopyTotals, CopyWriter, Judged, SecretTagKey, Strays};
-use duplicates::{CandidateStore, Candidates, Kind, Ranges};
-use findings_file::{FindingsFile, RowsByCode};
+use duplicates::{CandidatePart, CandidateStore, Candidates, Kind};
+use findings_file::FindingsFile;
 use fingerprint::Fingerprints;
-use look::{Look, Looked};
+use look::{Look, LookTotals, Looked, Rereader};
 use positions::{PositionMap, SummedPositions};
 use rayon::prelude::*;
 use reports::ReportFile;
 use scan::{Shared, Stores, Worker};
+use secrets::{Contest, Evidence, SecretTagKey, SecretTotals};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use wallets::WalletTable;
 
 /// Least value of [`AnalyzeOptions::memory_bytes`].
@@ -124,6 +124,12 @@ pub enum AnalyzeError {
     /// The user asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    /// What was read the second time is not what was judged: different secrets have had the same fingerprint, and
+    /// another [`FingerprintKey`] helps, or the snapshot is being changed.
+    #[error(
+        "the tokens are not what they were when they were read the first time; make sure that nothing writes to the snapshot, and run the command again"
+    )]
+    FingerprintsCollide,
     /// The worker threads could not be started.
     #[error("could not start {0} worker threads; pass a smaller --threads")]
     Threads(usize),
@@ -358,7 +364,7 @@ pub fn scan(
         Ok(())
     })?;
     engine.finish(workers, Worker::finish)?;
-    let candidates = engine.propose(stores, documents)?;
+    let (candidates, _) = engine.propose(stores, documents)?;
     Ok(ScanFigures { documents, has_candidates: candidates.are_left(0) })
 }
 
@@ -379,12 +385,9 @@ struct Shares {
     ids: usize,
     melts: usize,
     candidates: usize,
-    copies: usize,
     /// For each worker.
     positions: usize,
     positions_sorted: usize,
-    /// The largest part of the copies that is judged in memory, by each worker.
-    judged: usize,
     findings: usize,
     sorter: usize,
 }
@@ -402,10 +405,8 @@ impl Shares {
             melts: part,
             // These come when the stores above are empty or about to be.
             candidates: part,
-            copies: 5 * part,
             positions: 3 * part / threads,
             positions_sorted: 3 * part,
-            judged: part / threads / 4,
             findings: part,
             sorter: part,
         }
@@ -437,6 +438,10 @@ impl<'a> Engine<'a> {
         Ok(Engine { input, options, prints, pool, shares, scratch, progress })
     }
 
+    fn threads(&self) -> usize {
+        self.options.threads.max(1)
+    }
+
     fn sorter(&self) -> Sorter {
         Sorter::new(&self.scratch, self.shares.sorter)
     }
@@ -454,7 +459,7 @@ impl<'a> Engine<'a> {
     /// One for each worker.
     fn position_maps<'b>(&'b self, sorter: &'b Mutex<Sorter>) -> Vec<PositionMap<'b>> {
         let map = || PositionMap::new(sorter, &self.prints, self.shares.positions);
-        std::iter::repeat_with(map).take(self.options.threads.max(1)).collect()
+        std::iter::repeat_with(map).take(self.threads()).collect()
     }
 
     /// A feed of `collection`'s chunks that counts progress and stops when told to.
@@ -569,17 +574,46 @@ impl<'a> Engine<'a> {
         Ok((table, totals, written))
     }
 
-    /// Finds the documents to look at again.
-    fn propose(&self, stores: Stores, documents: u64) -> Result<Candidates, AnalyzeError> {
+    /// Finds the documents to look at again, and counts the secrets that occur more than once.
+    fn propose(
+        &self,
+        stores: Stores,
+        documents: u64,
+    ) -> Result<(Candidates, SecretTotals), AnalyzeError> {
         let Stores { secrets, transaction_ids, ids, melts } = stores;
-        let candidates = CandidateStore::new(&self.scratch, documents, self.shares.candidates);
+        let store = || CandidateStore::new(&self.scratch, documents, self.shares.candidates);
+        let (candidates, contested) = (store(), store());
         melts::propose(&self.pool, &melts, &candidates)?;
-        for (kind, store) in
-            [(Kind::Id, ids), (Kind::TransactionId, transaction_ids), (Kind::Secret, secrets)]
-        {
+        for (kind, store) in [(Kind::Id, ids), (Kind::TransactionId, transaction_ids)] {
             duplicates::propose(&self.pool, &store, kind, &candidates)?;
         }
-        Ok(candidates.complete())
+        let totals = secrets::propose(&self.pool, &secrets, &candidates, &contested)?;
+        drop(secrets);
+        self.settle_contests(contested.complete(), &candidates)?;
+        Ok((candidates.complete(), totals))
+    }
+
+    /// Reads the proofs of secrets that are spendable twice, to know which of each is no phantom.
+    fn settle_contests(
+        &self,
+        contested: Candidates,
+        candidates: &CandidateStore,
+    ) -> Result<(), AnalyzeError> {
+        if !contested.are_left(0) {
+            return Ok(());
+        }
+        let sorter = Mutex::new(self.sorter());
+        let contest = || Contest { prints: &self.prints, rows: RowBatch::default() };
+        let worker = || (Rereader::default(), contest());
+        let mut workers = Vec::from_iter(std::iter::repeat_with(worker).take(self.threads()));
+        self.read_again(
+            "comparing amounts",
+            contested,
+            &mut workers,
+            |worker, chunk, parts| look::contest(worker, chunk, parts, &sorter),
+            |()| Ok(()),
+        )?;
+        secrets::keep_winners(self.take_sorted(&sorter)?, candidates)
     }
 
     /// Compares what may occur twice and reports it.
@@ -593,22 +627,16 @@ impl<'a> Engine<'a> {
         totals: &mut Totals,
     ) -> Result<(), AnalyzeError> {
         self.progress.begin("comparing duplicates", 0, Unit::Bytes);
-        let candidates = self.propose(stores, documents)?;
-        if !candidates.are_left(0) {
-            return findings.open(FindingCode::OrphanedTokens);
-        }
-        let ranges = Ranges::new(documents, 4096, 1024);
-        let copies = Partitions::new(&self.scratch, ranges.count, self.shares.copies);
+        findings.open(FindingCode::DuplicateSecrets)?;
+        let (candidates, mut secrets) = self.propose(stores, documents)?;
         let looked =
             Looked { transaction_ids: Mutex::new(self.sorter()), ids: Mutex::new(self.sorter()) };
-        *totals.finding(FindingCode::MissingChange) = self.look_again(
-            candidates,
-            || CopyWriter::new(&copies, ranges),
-            maps,
-            &looked,
-            &SecretTagKey::new(snapshot),
-            findings,
-        )?;
+        let counted = self.look_again(candidates, maps, &looked, snapshot, findings)?;
+        secrets.double_counted.add_all(&counted.double_counted);
+        *totals.finding(FindingCode::MissingChange) = counted.missing_change;
+        *totals.finding(FindingCode::DuplicateSecrets) = secrets.duplicates;
+        *totals.finding(FindingCode::DoubleCounted) = secrets.double_counted;
+        findings.open(FindingCode::OrphanedTokens)?;
         look::refuse_shared_ids(self.take_sorted(&looked.ids)?, &self.input.tokens.name)?;
         *totals.finding(FindingCode::DuplicateTransactionId) = look::judge_transaction_ids(
             self.take_sorted(&looked.transaction_ids)?,
@@ -616,39 +644,49 @@ impl<'a> Engine<'a> {
             &mut maps[0],
             findings,
         )?;
-        let judged = self.judge_secrets(&copies, ranges, maps, findings)?;
-        *totals.finding(FindingCode::DuplicateSecrets) = judged.duplicates;
-        *totals.finding(FindingCode::DoubleCounted) = judged.double_counted;
         Ok(())
     }
 
-    fn look_again<'b>(
-        &'b self,
-        mut candidates: Candidates,
-        copies: impl Fn() -> CopyWriter<'b>,
-        maps: &'b mut [PositionMap<'_>],
-        looked: &'b Looked,
-        tag_key: &'b SecretTagKey,
+    fn look_again(
+        &self,
+        candidates: Candidates,
+        maps: &mut [PositionMap<'_>],
+        looked: &Looked,
+        snapshot: Sha256Hash,
         findings: &mut FindingsFile,
-    ) -> Result<FindingTotals, AnalyzeError> {
+    ) -> Result<LookTotals, AnalyzeError> {
+        let tag_key = SecretTagKey::new(snapshot);
+        let worker = |positions| Look::new(&self.prints, &tag_key, looked, positions);
+        let mut workers: Vec<Look<'_, '_>> = maps.iter_mut().map(worker).collect();
+        self.read_again(
+            "looking again",
+            candidates,
+            &mut workers,
+            |worker, chunk, parts| worker.at_chunk(chunk, parts),
+            |rows| rows.iter().try_for_each(|(code, rows)| findings.add(*code, rows)),
+        )?;
+        let (mut totals, mut evidence) = (LookTotals::default(), Evidence::default());
+        for (counted, seen) in workers.into_iter().map(Look::finish) {
+            totals.add_all(&counted);
+            evidence.add(&seen);
+        }
+        if evidence.holds() { Ok(totals) } else { Err(AnalyzeError::FingerprintsCollide) }
+    }
+
+    /// Lets `workers` work on the tokens' chunks once more, up to the last one that has `candidates`, with the parts
+    /// that its candidates are in; the results go to `sink` in the chunks' order.
+    fn read_again<W: Send, R: Send>(
+        &self,
+        step: &'static str,
+        mut candidates: Candidates,
+        workers: &mut [W],
+        work: impl Fn(&mut W, &Chunk, &[Arc<CandidatePart>]) -> Result<R, AnalyzeError> + Sync,
+        sink: impl FnMut(R) -> Result<(), AnalyzeError> + Send,
+    ) -> Result<(), AnalyzeError> {
         let collection = &self.input.tokens;
-        self.progress.begin("looking again", collection.stored_bytes(), Unit::Bytes);
+        self.progress.begin(step, collection.stored_bytes(), Unit::Bytes);
         let mut feed = self.feed(collection)?;
         let mut next_document = 0;
-        let mut missing_change = FindingTotals::default();
-        let worker = |positions| Look {
-            prints: &self.prints,
-            tag_key,
-            looked,
-            copies: copies(),
-            positions,
-            order: token::FieldOrder::default(),
-            candidates: Vec::new(),
-            rows: RowsByCode::default(),
-            transaction_ids: RowBatch::default(),
-            ids: RowBatch::default(),
-        };
-        let mut workers: Vec<Look<'_, '_>> = maps.iter_mut().map(worker).collect();
         pass::run(
             &self.pool,
             move |chunk: &mut Chunk| {
@@ -658,58 +696,10 @@ impl<'a> Engine<'a> {
                 next_document = chunk.first_document + chunk.documents as u64;
                 Ok(Some(candidates.of(chunk.first_document..next_document)?))
             },
-            &mut workers,
-            |worker, chunk, candidates| worker.at_chunk(chunk, &candidates),
-            |result| {
-                missing_change.add_all(&result.missing_change);
-                let mut rows = result.rows.iter();
-                rows.try_for_each(|(code, rows)| findings.add(*code, rows))
-            },
-        )?;
-        self.finish(workers, Look::finish)?;
-        Ok(missing_change)
-    }
-
-    fn judge_secrets(
-        &self,
-        copies: &Partitions,
-        ranges: Ranges,
-        maps: &mut [PositionMap<'_>],
-        findings: &mut FindingsFile,
-    ) -> Result<CopyTotals, AnalyzeError> {
-        self.progress.begin("judging secrets", 0, Unit::Documents);
-        findings.open(FindingCode::DuplicateSecrets)?;
-        let strays = Strays::default();
-        let mut large = maps[0].another();
-        let mut report = CopyReport { findings, strays: &strays, totals: CopyTotals::default() };
-        let mut parts = 0..ranges.count;
-        let mut written = 0;
-        pass::run(
-            &self.pool,
-            |(): &mut ()| {
-                self.progress.check()?;
-                Ok(parts.next())
-            },
-            maps,
-            |positions, (), part| {
-                if copies.bytes_in(part) > self.shares.judged {
-                    return Ok(None); // in its turn, below
-                }
-                copies::judge(&copies.take(part)?, positions, &strays).map(Some)
-            },
-            |judged: Option<Judged>| {
-                let (part, end) = (written, ranges.end_of(written));
-                written += 1;
-                match judged {
-                    Some(judged) => report.write(&judged, end),
-                    None => report.judge_large(copies, part, end, self.sorter(), &mut large),
-                }
-            },
-        )?;
-        let totals = report.totals;
-        findings.open(FindingCode::OrphanedTokens)?;
-        large.flush()?;
-        Ok(totals)
+            workers,
+            |worker, chunk, parts| work(worker, chunk, &parts),
+            sink,
+        )
     }
 
     fn write_reports(

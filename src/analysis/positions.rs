@@ -181,6 +181,13 @@ impl Entry {
     }
 }
 
+/// Hashes of who holds a document: of the user, and of the user at the mint.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HolderHashes {
+    pub(super) user: u64,
+    pub(super) position: u64,
+}
+
 /// One worker's positions. When they outgrow their share of memory they are flushed and begun anew.
 #[derive(Debug)]
 pub(super) struct PositionMap<'a> {
@@ -200,16 +207,11 @@ impl<'a> PositionMap<'a> {
         PositionMap { sorter, prints, memory_bytes_max, memory_bytes: 0, table: HashTable::new() }
     }
 
-    /// An empty one that hands its positions to the same sorter.
-    pub(super) fn another(&self) -> PositionMap<'a> {
-        PositionMap::new(self.sorter, self.prints, self.memory_bytes_max)
-    }
-
-    /// The hash of a user at a mint.
+    /// The hashes of a user at a mint.
     #[inline]
-    pub(super) fn hash(&self, user: Option<&[u8]>, mint: &[u8]) -> u64 {
+    pub(super) fn hash(&self, user: Option<&[u8]>, mint: &[u8]) -> HolderHashes {
         let user = user.map_or(0, |user| self.prints.narrow(user));
-        user ^ self.prints.narrow(mint).rotate_left(1)
+        HolderHashes { user, position: user ^ self.prints.narrow(mint).rotate_left(1) }
     }
 
     /// Brings the entry with `hash` near, so that looking many up one after another does not wait for
@@ -254,7 +256,7 @@ impl<'a> PositionMap<'a> {
         mint: &[u8],
         found: Mask,
     ) -> Result<(), AnalyzeError> {
-        let hash = self.hash(user, mint);
+        let hash = self.hash(user, mint).position;
         self.of(hash, user, mint)?.position.mask.add(found);
         Ok(())
     }

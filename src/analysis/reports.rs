@@ -110,7 +110,7 @@ pub(super) fn change_row(csv: &mut CsvRows, change: &ProposedChange<'_>) {
     csv.text(text(change.wallet_id).as_bytes());
     csv.text(change.mint_url.and_then(Value::as_text_bytes).unwrap_or_default());
     csv.text(text(change.transaction_id).as_bytes());
-    csv.own_if(change.amount);
+    csv.amount(change.amount);
     csv.own("unspent");
     csv.own("spent");
     csv.own_if(change.before.spent_at.map(date_text));
@@ -242,13 +242,13 @@ fn balance_row(csv: &mut CsvRows, npub: &[u8], mint: &[u8], position: &Position)
     let (unspent, spent) = (position.sum(Status::Unspent), position.sum(Status::Spent));
     csv.text(npub);
     csv.text(mint);
-    csv.own(position.tokens_fixed);
-    csv.own(unspent);
-    csv.own(unspent - position.amount_fixed);
-    csv.own(position.sum(Status::Pending));
-    csv.own(spent);
-    csv.own(spent + position.amount_fixed);
-    csv.own(-position.amount_fixed);
+    csv.integer(position.tokens_fixed);
+    csv.integer(unspent);
+    csv.integer(unspent - position.amount_fixed);
+    csv.integer(position.sum(Status::Pending));
+    csv.integer(spent);
+    csv.integer(spent + position.amount_fixed);
+    csv.integer(-position.amount_fixed);
     csv.end_row();
 }
 

@@ -7,9 +7,10 @@ use super::findings_file::RowsByCode;
 use super::fingerprint::Fingerprints;
 use super::melts::{self, Side};
 use super::pass::located;
-use super::positions::{Mask, PositionMap};
+use super::positions::{HolderHashes, Mask, PositionMap};
 use super::reports;
 use super::rule::{self, NotChanged};
+use super::secrets::{self, Holding};
 use super::token::{FieldOrder, Proof, Token};
 use super::wallets::{WalletTable, check_without_wallets};
 use super::{AnalyzeError, AnalyzeOptions, ChangeEncoder, ChangeRows, FindingTotals, Totals};
@@ -106,11 +107,11 @@ impl<'a, 'p> Worker<'a, 'p> {
         let mut step = Step::default();
         while step.read(chunk, &mut self.order, self.positions)? {
             hasher.update(step.bytes);
-            for (token, proofs, position) in step.tokens() {
+            for (token, proofs, hashes) in step.tokens() {
                 let ordinal = chunk.first_document + result.documents;
                 result.documents += 1;
-                self.count(token, proofs, ordinal)?;
-                self.record(token, position, ordinal, &mut result.changes, &mut csv)?;
+                self.count(token, proofs, hashes.user, ordinal)?;
+                self.record(token, hashes.position, ordinal, &mut result.changes, &mut csv)?;
             }
         }
         hasher.update(&chunk.bytes()[step.end..]); // nothing, as frames were checked
@@ -125,11 +126,14 @@ impl<'a, 'p> Worker<'a, 'p> {
         let mut documents = 0;
         let mut step = Step::default();
         while step.read(chunk, &mut self.order, self.positions)? {
-            for (token, proofs, position) in step.tokens() {
+            for (token, proofs, hashes) in step.tokens() {
                 let ordinal = chunk.first_document + documents;
                 documents += 1;
-                self.count(token, proofs, ordinal)?;
-                self.positions.of(position, token.user(), token.mint())?.position.add_token(token);
+                self.count(token, proofs, hashes.user, ordinal)?;
+                self.positions
+                    .of(hashes.position, token.user(), token.mint())?
+                    .position
+                    .add_token(token);
             }
         }
         Ok(documents)
@@ -139,14 +143,16 @@ impl<'a, 'p> Worker<'a, 'p> {
         &mut self,
         token: &Token<'_>,
         proofs: &[Proof<'_>],
+        user_hash: u64,
         ordinal: u64,
     ) -> Result<(), AnalyzeError> {
         if ordinal > ORDINAL_MAX {
             return Err(AnalyzeError::TooManyDocuments);
         }
         let prints = self.shared.prints;
+        let holding = Holding::of(token, user_hash);
         for proof in proofs {
-            duplicates::note(&mut self.secrets, prints.narrow(proof.secret), ordinal)?;
+            secrets::note(&mut self.secrets, prints.narrow(proof.secret), ordinal, holding)?;
         }
         if let Some(id) = token.id {
             duplicates::note(&mut self.ids, prints.narrow_value(id), ordinal)?;
@@ -248,8 +254,8 @@ struct Step<'c> {
     bytes: &'c [u8],
     /// Where the next step begins in its chunk.
     end: usize,
-    /// With the end of their proofs, and the hash of their user and mint.
-    tokens: Vec<(Token<'c>, usize, u64)>,
+    /// With the end of their proofs.
+    tokens: Vec<(Token<'c>, usize, HolderHashes)>,
     proofs: Vec<Proof<'c>>,
 }
 
@@ -267,27 +273,27 @@ impl<'c> Step<'c> {
         for (at, document) in chunk.framed_from(start) {
             let token =
                 Token::parse(document, order, &mut self.proofs).map_err(located(chunk, at))?;
-            let position = positions.hash(token.user(), token.mint());
-            self.tokens.push((token, self.proofs.len(), position));
+            let hashes = positions.hash(token.user(), token.mint());
+            self.tokens.push((token, self.proofs.len(), hashes));
             self.end = at + document.len();
             if self.end - start >= STEP_BYTES {
                 break;
             }
         }
         self.bytes = &chunk.bytes()[start..self.end];
-        for (.., position) in &self.tokens {
-            std::hint::black_box(positions.touch(*position));
+        for (.., hashes) in &self.tokens {
+            std::hint::black_box(positions.touch(hashes.position));
         }
         Ok(!self.tokens.is_empty())
     }
 
-    /// The tokens, each with its proofs and the hash of its user and mint.
-    fn tokens(&self) -> impl Iterator<Item = (&Token<'c>, &[Proof<'c>], u64)> {
+    /// The tokens, each with its proofs.
+    fn tokens(&self) -> impl Iterator<Item = (&Token<'c>, &[Proof<'c>], HolderHashes)> {
         let mut start = 0;
-        self.tokens.iter().map(move |(token, end, position)| {
+        self.tokens.iter().map(move |(token, end, hashes)| {
             let proofs = &self.proofs[start..*end];
             start = *end;
-            (token, proofs, *position)
+            (token, proofs, *hashes)
         })
     }
 }

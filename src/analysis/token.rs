@@ -272,6 +272,11 @@ impl<'a> Token<'a> {
         self.transaction_type() == Some(TransactionType::Melted)
     }
 
+    /// Whether the service would still let the user spend its proofs.
+    pub(crate) fn is_spendable(&self) -> bool {
+        self.status().is_some_and(Status::is_spendable)
+    }
+
     /// Whether its proofs are gone: spent, or melted whatever the status.
     pub(crate) fn is_gone(&self) -> bool {
         self.status() == Some(Status::Spent) || self.is_melted()

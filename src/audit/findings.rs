@@ -28,6 +28,50 @@ pub(super) struct FoundCode {
     pub(super) secrets: u64,
     /// Rows, or secrets, by the word that their detail is or begins with.
     pub(super) classes: BTreeMap<String, u64>,
+    copies: Copies,
+}
+
+/// Listed proofs of secrets that occur more than once, by class and by how many proofs their secret has. A secret
+/// of `n` proofs is listed `n` times, so that none need be remembered to count them.
+#[derive(Debug, Clone, Default)]
+struct Copies(BTreeMap<(String, u64), u64>);
+
+impl Copies {
+    /// Adds the secrets that a row lists, whose amounts are the row's.
+    fn add(&mut self, code: FindingCode, detail: &str, amount: i128) -> Option<()> {
+        let mut parts = detail.split("; ");
+        let (judged, _) = parts.next()?.split_once(": ")?;
+        let (class, is_counted) = match (code, judged) {
+            (FindingCode::DuplicateSecrets, class) => (class, true),
+            (_, "counted but not there") => ("", true),
+            (_, "not counted twice") => ("", false),
+            _ => return None,
+        };
+        let mut sum = 0;
+        for part in parts {
+            let (name, rest) = part.strip_prefix("secret ")?.split_once(" of ")?;
+            let (of, rest) = rest.split_once(" in ")?;
+            let proofs: u64 = rest.strip_suffix(" proofs")?.parse().ok()?;
+            if name.len() != 16 || proofs < 2 {
+                return None;
+            }
+            sum += i128::from(of.parse::<i64>().ok()?);
+            *self.0.entry((class.to_owned(), proofs)).or_default() += 1;
+        }
+        (sum * i128::from(is_counted) == amount).then_some(())
+    }
+
+    /// The secrets of each class.
+    fn secrets(self) -> Result<BTreeMap<String, u64>, Stop> {
+        let mut secrets = BTreeMap::new();
+        for ((class, proofs), listed) in self.0 {
+            hold(listed.is_multiple_of(proofs), || {
+                format!("of secrets in {proofs} proofs, {listed} proofs are listed")
+            })?;
+            *secrets.entry(class).or_default() += listed / proofs;
+        }
+        Ok(secrets)
+    }
 }
 
 /// Reads all rows; those of the rule's finding must be the plan's changes, in their order.
@@ -36,7 +80,6 @@ pub(super) fn read(plan: &Plan, progress: &Progress) -> Result<(String, Found), 
     let mut changes = Table::open(plan.directory(), "changes.csv")?;
     let (mut row, mut change) = (ByteRecord::new(), ByteRecord::new());
     let (mut found, mut total, mut last) = (Found::default(), 0_u64, 0);
-    let mut secret = Vec::new();
     while table.next_into(&mut row)? {
         if total.is_multiple_of(CHECKED_ROWS) {
             progress.check()?;
@@ -65,19 +108,20 @@ pub(super) fn read(plan: &Plan, progress: &Progress) -> Result<(String, Found), 
                 }
             },
             FindingCode::DuplicateSecrets | FindingCode::DoubleCounted => {
-                let seen = secret_in(detail).ok_or_else(|| table.odd(&row, "no secret's name"))?;
-                if of_code.secrets == 0 || secret != seen.as_bytes() {
-                    seen.as_bytes().clone_into(&mut secret);
-                    of_code.secrets += 1;
-                    let class = detail.split(':').next().unwrap_or_default();
-                    *of_code.classes.entry(class.to_owned()).or_default() += 1;
-                }
+                let copies = &mut of_code.copies;
+                let odd = || table.odd(&row, "secrets that do not add up to its amount");
+                copies.add(code, detail, amount).ok_or_else(odd)?;
             }
             FindingCode::OrphanedTokens => {
                 *of_code.classes.entry(detail.to_owned()).or_default() += 1;
             }
             _ => {}
         }
+    }
+    for code in [FindingCode::DuplicateSecrets, FindingCode::DoubleCounted] {
+        let of_code = &mut found.by_code[code.index()];
+        of_code.classes = std::mem::take(&mut of_code.copies).secrets()?;
+        of_code.secrets = of_code.classes.values().sum();
     }
     hold(!changes.next_into(&mut change)?, || "a change of the plan is no finding".to_owned())?;
     let planned = plan.content().not_changed.iter().filter(|(_, count)| **count > 0);
@@ -96,7 +140,37 @@ pub(super) fn read(plan: &Plan, progress: &Progress) -> Result<(String, Found), 
     ))
 }
 
-/// The hashed name of the secret that a row is about.
-fn secret_in(detail: &str) -> Option<&str> {
-    detail.split_once("secret ")?.1.get(..16)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_counted_by_what_is_listed_of_them() {
+        let code = FindingCode::DuplicateSecrets;
+        let name = "0123456789abcdef";
+        let mut copies = Copies::default();
+        let twice = format!("benign_copy: gone here; secret {name} of 4 in 2 proofs");
+        let both = format!("{twice}; secret {name} of -1 in 3 proofs");
+        for (detail, amount) in [(&twice, 4), (&both, 3), (&both, 3), (&both, 3)] {
+            copies.add(code, detail, amount).unwrap();
+        }
+        let counted = BTreeMap::from([("benign_copy".to_owned(), 2 + 1)]);
+        assert_eq!(copies.clone().secrets().ok(), Some(counted));
+        copies.add(code, &twice, 4).unwrap();
+        assert!(copies.secrets().is_err(), "five proofs of secrets that stand in two");
+
+        let refused = |code, detail: &str, amount| {
+            assert_eq!(Copies::default().add(code, detail, amount), None, "{detail}");
+        };
+        refused(code, &twice, 5);
+        refused(code, &twice.replace("in 2", "in 1"), 4);
+        refused(code, &twice.replace(name, "0123"), 4);
+        refused(code, &twice.replace(" proofs", ""), 4);
+        let code = FindingCode::DoubleCounted;
+        refused(code, &twice, 4);
+        let listed = |judged: &str| twice.replace("benign_copy", judged);
+        assert_eq!(Copies::default().add(code, &listed("counted but not there"), 4), Some(()));
+        assert_eq!(Copies::default().add(code, &listed("not counted twice"), 0), Some(()));
+        refused(code, &listed("not counted twice"), 4);
+    }
 }

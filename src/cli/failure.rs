@@ -120,6 +120,7 @@ fn analyze(error: &AnalyzeError) -> (Exit, &'static str) {
         AnalyzeError::Interrupted(_) => "interrupted",
         AnalyzeError::Scratch(_) => "scratch",
         AnalyzeError::TooManyDocuments | AnalyzeError::Threads(_) => "limit",
+        AnalyzeError::FingerprintsCollide => "input_changed",
         AnalyzeError::Unreachable(_) => "bug",
     };
     (Exit::Failed, code)

@@ -13,6 +13,7 @@ mod walk;
 
 pub use build::DocumentBuilder;
 pub use edit::{remove_field, set_field};
+pub(crate) use text::push_hex;
 pub use text::{date_text, holds_token, identifier_text, may_hold_secret};
 pub use value::{Value, ValueKind, decimal128_to_i64};
 pub use walk::{

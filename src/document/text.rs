@@ -2,8 +2,7 @@
 
 use super::value::{Value, ValueKind};
 use crate::model::{Timestamp, hash_bytes};
-use memchr::memmem::Finder;
-use std::sync::LazyLock;
+use memchr::memchr2_iter;
 
 /// An identifier as text: an ObjectId as 24 hex digits, text as itself, other scalars in a form that
 /// names their type and loses nothing. Text that is not UTF-8 shows U+FFFD in place of what is not.
@@ -51,10 +50,8 @@ pub fn may_hold_secret(value: Value<'_>) -> bool {
 /// Whether text holds an encoded ecash token, which is money to whoever reads it.
 #[must_use]
 pub fn holds_token(text: &[u8]) -> bool {
-    static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TOKEN_MARK));
-    MARK.find_iter(text)
-        .filter_map(|at| text.get(at + TOKEN_MARK.len()))
-        .any(|version| TOKEN_VERSIONS.contains(version))
+    let [third, fourth] = TOKEN_VERSIONS;
+    memchr2_iter(third, fourth, text).any(|at| text[..at].ends_with(TOKEN_MARK))
 }
 
 /// What stands in a date field: the time when it is a date, `null`, or the type that stands there
@@ -69,9 +66,19 @@ pub fn date_text(value: Value<'_>) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(bytes, &mut text);
+    text
+}
+
+/// Appends `bytes` in lower-case hexadecimal digits.
+pub(crate) fn push_hex(bytes: &[u8], text: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(DIGITS[usize::from(nibble)]));
+        }
+    }
 }
 
 #[cfg(test)]

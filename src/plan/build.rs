@@ -28,6 +28,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Most analyses that are begun for one plan, each under another fingerprint key.
+const ANALYSES_MAX: u32 = 3;
+
 /// How to build a plan.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
@@ -71,23 +74,12 @@ pub fn build(
     elapsed: &dyn Fn() -> Duration,
     progress: &Progress,
 ) -> Result<AnalyzeReport, BuildError> {
-    let staged = StagedDirectory::create(directory)?;
-    let reports = staged.path().join(REPORTS_DIRECTORY);
-    create_private_directories(&reports)?;
-    let mut changes = ChangesWriter::create(&staged.path().join(CHANGES_FILE))?;
-    let analysis = analyze(
-        &snapshot.input,
-        &reports,
-        &options.analyze,
-        &encode,
-        &mut |rows| changes.write(rows),
-        progress,
-    )?;
+    let Staged { staged, analysis, batches } =
+        stage(snapshot, directory, &options.analyze, progress)?;
     snapshot.check(&analysis.tokens, analysis.wallets.as_ref())?;
     if options.parquet {
         write_parquet(staged.path(), progress)?;
     }
-    let batches = changes.finish()?;
     let count = batches.len() as u64;
     let content = plan_file(snapshot, &analysis, options, batches);
     let sha256 = write_plan(&staged.path().join(PLAN_FILE), &content)?;
@@ -105,13 +97,54 @@ pub fn build(
     write_page(staged.path(), &content, sha256, &summary, &analysis)?;
     summary.performance = performance();
     write_summary(staged.path(), &summary, &analysis)?;
-    sync_directory(&reports)?;
+    sync_directory(&staged.path().join(REPORTS_DIRECTORY))?;
     progress.check().map_err(AnalyzeError::from)?;
     staged.publish()?;
     if let Some(plan) = &mut summary.plan {
         plan.path = directory.display().to_string();
     }
     Ok(summary)
+}
+
+/// An analysis, written beside its place.
+struct Staged {
+    staged: StagedDirectory,
+    analysis: Analysis,
+    batches: Vec<BatchRecord>,
+}
+
+/// Analyses until no two different values have had the same fingerprint, which next to always is at once.
+fn stage(
+    snapshot: &Snapshot,
+    directory: &Path,
+    options: &AnalyzeOptions,
+    progress: &Progress,
+) -> Result<Staged, BuildError> {
+    let mut options = options.clone();
+    for _ in 1..ANALYSES_MAX {
+        match stage_once(snapshot, directory, &options, progress) {
+            Err(BuildError::Analyze(AnalyzeError::FingerprintsCollide)) => {
+                options.fingerprint_key = options.fingerprint_key.next();
+            }
+            done => return done,
+        }
+    }
+    stage_once(snapshot, directory, &options, progress)
+}
+
+fn stage_once(
+    snapshot: &Snapshot,
+    directory: &Path,
+    options: &AnalyzeOptions,
+    progress: &Progress,
+) -> Result<Staged, BuildError> {
+    let staged = StagedDirectory::create(directory)?;
+    let reports = staged.path().join(REPORTS_DIRECTORY);
+    create_private_directories(&reports)?;
+    let mut changes = ChangesWriter::create(&staged.path().join(CHANGES_FILE))?;
+    let mut sink = |rows: &ChangeRows| changes.write(rows);
+    let analysis = analyze(&snapshot.input, &reports, options, &encode, &mut sink, progress)?;
+    Ok(Staged { staged, analysis, batches: changes.finish()? })
 }
 
 fn write_page(
@@ -269,7 +302,44 @@ impl ChangesWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::ChangeLengths;
+    use crate::analysis::{ChangeLengths, FingerprintKey, RuleOptions, SpentAt};
+    use crate::generate::{GenerateOptions, generate};
+    use crate::model::Timestamp;
+    use crate::snapshot::input::InputOptions;
+    use std::ops::ControlFlow;
+
+    #[test]
+    fn fingerprints_that_collide_never_show() {
+        let root = tempfile::tempdir().unwrap();
+        let dump = root.path().join("dump");
+        let options = GenerateOptions { tokens: 3_000, seed: 5, damage: true };
+        generate(&dump, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+        let snapshot = Snapshot::open(&dump.join("nctool"), &InputOptions::default()).unwrap();
+        let analyze = |key| AnalyzeOptions {
+            rule: RuleOptions { spent_at: SpentAt::Repair, repair_time: Timestamp(0) },
+            memory_bytes: 1 << 28,
+            threads: 2,
+            fingerprint_key: key,
+        };
+        let colliding = analyze(FingerprintKey::COLLIDING);
+        let at_once =
+            stage_once(&snapshot, &root.path().join("once"), &colliding, &Progress::new());
+        let refused = at_once.map(|_| ()).unwrap_err();
+        assert!(
+            matches!(refused, BuildError::Analyze(AnalyzeError::FingerprintsCollide)),
+            "{refused:?}"
+        );
+        let hash = |key, name: &str| {
+            let options =
+                BuildOptions { analyze: analyze(key), tool: String::new(), parquet: false };
+            let plan = root.path().join(name);
+            let elapsed = || Duration::ZERO;
+            let built = build(&snapshot, &plan, &options, &elapsed, &Progress::new()).unwrap();
+            built.plan.unwrap().sha256
+        };
+        let expected = hash(FingerprintKey([3; 16]), "good");
+        assert_eq!(hash(FingerprintKey::COLLIDING, "bad"), expected);
+    }
 
     /// The batches of changes with these lengths: of the encoding, and of the token before.
     fn batches_of(lengths: &[(usize, usize)]) -> Vec<(u64, u64, u64)> {
