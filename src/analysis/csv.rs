@@ -135,11 +135,12 @@ impl CsvRows {
         self.is_in_row = false;
     }
 
-    /// Takes the rows out.
+    /// Takes the rows out; as many again are expected.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
         self.is_in_row = false;
-        std::mem::take(&mut self.bytes)
+        let expected = Vec::with_capacity(self.bytes.len());
+        std::mem::replace(&mut self.bytes, expected)
     }
 }
 

@@ -236,6 +236,8 @@ pub struct Totals {
     pub users_changed: u64,
     /// Documents of the rule's shape that are left as they are, by [`NotChanged`].
     pub not_changed: [u64; NotChanged::ALL.len()],
+    /// Documents whose amount is below zero, without which no balance is.
+    negative_amounts: u64,
     findings: [FindingTotals; FindingCode::ALL.len()],
 }
 
@@ -254,6 +256,7 @@ impl Totals {
     fn add(&mut self, other: &Totals) {
         self.melted += other.melted;
         self.spent_melted += other.spent_melted;
+        self.negative_amounts += other.negative_amounts;
         for (sum, more) in self.not_changed.iter_mut().zip(other.not_changed) {
             *sum += more;
         }
@@ -710,9 +713,11 @@ impl<'a> Engine<'a> {
         totals: &mut Totals,
     ) -> Result<([WrittenReport; 3], ShownFindings), AnalyzeError> {
         self.progress.begin("writing reports", 0, Unit::Documents);
-        *totals.finding(FindingCode::NegativeBalance) =
-            reports::find_negative_balances(&mut positions, &mut findings)?;
-        positions.rewind()?;
+        if totals.negative_amounts > 0 {
+            *totals.finding(FindingCode::NegativeBalance) =
+                reports::find_negative_balances(&mut positions, &mut findings)?;
+            positions.rewind()?;
+        }
         let sorter = self.sorter();
         let (findings, balances) = self.pool.join(
             || findings.finish(),

@@ -37,10 +37,20 @@ struct Hall<F, S, R> {
 }
 
 struct Desk<S, R> {
-    sink: S,
+    /// `None` while a worker is passing results to it.
+    sink: Option<S>,
     next: u64,
     waiting: BTreeMap<u64, R>,
     failed: Option<(u64, AnalyzeError)>,
+}
+
+impl<S, R> Desk<S, R> {
+    /// Notes a failure; of several the one of the earliest chunk is kept.
+    fn fail(&mut self, number: u64, error: AnalyzeError) {
+        if self.failed.as_ref().is_none_or(|(earliest, _)| number < *earliest) {
+            self.failed = Some((number, error));
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,28 +83,31 @@ where
     }
 
     fn fail(&self, number: u64, error: AnalyzeError) {
-        let mut desk = lock(&self.desk);
-        if desk.failed.as_ref().is_none_or(|(earliest, _)| number < *earliest) {
-            desk.failed = Some((number, error));
-        }
+        lock(&self.desk).fail(number, error);
         self.moved.notify_all();
     }
 
+    /// Leaves a result. Whoever finds the sink free passes on what is ready, and the others work on meanwhile.
     fn hand_in(&self, number: u64, result: R) {
         let mut desk = lock(&self.desk);
         while number >= desk.next + self.waiting_max && desk.failed.is_none() {
             desk = self.moved.wait(desk).unwrap_or_else(PoisonError::into_inner);
         }
         desk.waiting.insert(number, result);
+        let Some(mut sink) = desk.sink.take() else { return };
         while desk.failed.is_none() {
             let next = desk.next;
             let Some(ready) = desk.waiting.remove(&next) else { break };
-            if let Err(error) = (desk.sink)(ready) {
-                desk.failed = Some((next, error));
+            drop(desk);
+            let passed = sink(ready);
+            desk = lock(&self.desk);
+            if let Err(error) = passed {
+                desk.fail(next, error);
             }
             desk.next += 1;
+            self.moved.notify_all();
         }
-        self.moved.notify_all();
+        desk.sink = Some(sink);
     }
 }
 
@@ -115,7 +128,12 @@ where
 {
     let hall = Hall {
         feed: Mutex::new((feed, 0)),
-        desk: Mutex::new(Desk { sink, next: 0, waiting: BTreeMap::new(), failed: None }),
+        desk: Mutex::new(Desk {
+            sink: Some(sink),
+            next: 0,
+            waiting: BTreeMap::new(),
+            failed: None,
+        }),
         moved: Condvar::new(),
         waiting_max: WAITING_MAX * workers.len() as u64,
     };

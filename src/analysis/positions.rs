@@ -105,25 +105,23 @@ pub(super) fn position_key(user: Option<&[u8]>, mint: &[u8], key: &mut Vec<u8>) 
     key.extend_from_slice(mint);
 }
 
-/// Reads a [`position_key`] back.
-pub(super) fn split_position_key(key: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])> {
-    let (tag, rest) = key.split_first()?;
-    let mut user = Vec::new();
-    let mut at = 0;
+/// Reads a [`position_key`] back; the user's name goes to `user`. Tells whether there is a user, and gives the mint.
+pub(super) fn split_position_key<'k>(
+    key: &'k [u8],
+    user: &mut Vec<u8>,
+) -> Option<(bool, &'k [u8])> {
+    let (tag, mut rest) = key.split_first()?;
+    user.clear();
     loop {
-        match (rest.get(at)?, rest.get(at + 1)) {
-            (0, Some(1)) => break,
-            (0, Some(0xff)) => {
-                user.push(0);
-                at += 2;
-            }
-            (byte, _) => {
-                user.push(*byte);
-                at += 1;
-            }
+        let zero = memchr::memchr(0, rest)?;
+        user.extend_from_slice(&rest[..zero]);
+        let (mark, after) = rest[zero + 1..].split_first()?;
+        rest = after;
+        if *mark == 1 {
+            return Some((*tag == 1, rest));
         }
+        user.push(0);
     }
-    Some(((*tag == 1).then_some(user), &rest[at + 2..]))
 }
 
 /// What is kept of a user at a mint.
@@ -282,7 +280,7 @@ impl<'a> PositionMap<'a> {
 pub(super) struct SummedPosition<'a> {
     /// Its sort key.
     pub(super) key: &'a [u8],
-    pub(super) user: Option<Vec<u8>>,
+    pub(super) user: Option<&'a [u8]>,
     pub(super) mint: &'a [u8],
     pub(super) position: Position,
 }
@@ -294,13 +292,14 @@ pub(super) struct SummedPositions {
     next: Row,
     has_next: bool,
     key: Vec<u8>,
+    user: Vec<u8>,
 }
 
 impl SummedPositions {
     pub(super) fn new(mut sorted: SortedRows) -> Result<SummedPositions, ScratchError> {
         let mut next = Row::default();
         let has_next = sorted.next_into(&mut next)?;
-        Ok(SummedPositions { sorted, next, has_next, key: Vec::new() })
+        Ok(SummedPositions { sorted, next, has_next, key: Vec::new(), user: Vec::new() })
     }
 
     /// Begins anew.
@@ -323,7 +322,9 @@ impl SummedPositions {
                 break;
             }
         }
-        let (user, mint) = split_position_key(&self.key).ok_or(ScratchError::Damaged)?;
+        let (has_user, mint) =
+            split_position_key(&self.key, &mut self.user).ok_or(ScratchError::Damaged)?;
+        let user = has_user.then_some(&*self.user);
         Ok(Some(SummedPosition { key: &self.key, user, mint, position: sum }))
     }
 }
@@ -341,8 +342,9 @@ mod tests {
             for mint in [&b""[..], b"m", b"\0\x01z"] {
                 let mut key = Vec::new();
                 position_key(user, mint, &mut key);
-                let (read_user, read_mint) = split_position_key(&key).unwrap();
-                assert_eq!((read_user.as_deref(), read_mint), (user, mint));
+                let mut name = Vec::new();
+                let (has_user, read_mint) = split_position_key(&key, &mut name).unwrap();
+                assert_eq!((has_user.then_some(&*name), read_mint), (user, mint));
                 keys.push((key, user));
             }
         }

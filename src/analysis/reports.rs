@@ -159,10 +159,10 @@ pub(super) fn find_negative_balances(
 ) -> Result<FindingTotals, AnalyzeError> {
     let mut totals = FindingTotals::default();
     while let Some(SummedPosition { user, mint, position, .. }) = positions.next()? {
-        if let Some((sum, statuses)) = negative_balance(&position, user.as_deref()) {
+        if let Some((sum, statuses)) = negative_balance(&position, user) {
             totals.count += 1;
             totals.amount += sum;
-            let row = negative_row(user.as_deref(), mint, sum, &statuses);
+            let row = negative_row(user, mint, sum, &statuses);
             findings.add(FindingCode::NegativeBalance, &row)?;
         }
     }
@@ -181,11 +181,11 @@ pub(super) fn write_balances(
     let mut last: Option<(Vec<u8>, Mask)> = None;
     let mut csv = CsvRows::new();
     while let Some(SummedPosition { key, user, mint, mut position }) = positions.next()? {
-        if negative_balance(&position, user.as_deref()).is_some() {
+        if negative_balance(&position, user).is_some() {
             position.mask.add(Mask::of(FindingCode::NegativeBalance));
         }
         users.amount_fixed += position.amount_fixed;
-        balance_row(&mut csv, user.as_deref().unwrap_or_default(), mint, &position);
+        balance_row(&mut csv, user.unwrap_or_default(), mint, &position);
         file.write(csv.bytes())?;
         if position.mask.has(Mask::FIXED) {
             deltas.push(&delta_key(&position, key), csv.bytes())?;
@@ -194,7 +194,7 @@ pub(super) fn write_balances(
         if let Some(user) = user {
             match &mut last {
                 Some((current, mask)) if *current == user => mask.add(position.mask),
-                _ => users.count(last.replace((user, position.mask)).as_ref()),
+                _ => users.count(last.replace((user.to_vec(), position.mask)).as_ref()),
             }
         }
     }

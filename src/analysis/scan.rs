@@ -166,6 +166,7 @@ impl<'a, 'p> Worker<'a, 'p> {
             Some(Side::MeltWithoutId) => melts::note_without_id(&mut self.melts, ordinal)?,
             None => {}
         }
+        self.totals.negative_amounts += u64::from(token.amount().is_some_and(|it| it < 0));
         if token.is_melted() {
             self.totals.melted += 1;
             self.totals.spent_melted += u64::from(token.status() == Some(Status::Spent));

@@ -74,7 +74,7 @@ pub fn build(
     elapsed: &dyn Fn() -> Duration,
     progress: &Progress,
 ) -> Result<AnalyzeReport, BuildError> {
-    let Staged { staged, analysis, batches } =
+    let Staged { staged, analysis, batches, changes_sha256 } =
         stage(snapshot, directory, &options.analyze, progress)?;
     snapshot.check(&analysis.tokens, analysis.wallets.as_ref())?;
     if options.parquet {
@@ -96,7 +96,7 @@ pub fn build(
     let mut summary = report(snapshot, &analysis, plan, performance());
     write_page(staged.path(), &content, sha256, &summary, &analysis)?;
     summary.performance = performance();
-    write_summary(staged.path(), &summary, &analysis)?;
+    write_summary(staged.path(), &summary, &analysis, changes_sha256)?;
     sync_directory(&staged.path().join(REPORTS_DIRECTORY))?;
     progress.check().map_err(AnalyzeError::from)?;
     staged.publish()?;
@@ -111,6 +111,8 @@ struct Staged {
     staged: StagedDirectory,
     analysis: Analysis,
     batches: Vec<BatchRecord>,
+    /// Of `changes.bson`.
+    changes_sha256: Sha256Hash,
 }
 
 /// Analyses until no two different values have had the same fingerprint, which next to always is at once.
@@ -144,7 +146,8 @@ fn stage_once(
     let mut changes = ChangesWriter::create(&staged.path().join(CHANGES_FILE))?;
     let mut sink = |rows: &ChangeRows| changes.write(rows);
     let analysis = analyze(&snapshot.input, &reports, options, &encode, &mut sink, progress)?;
-    Ok(Staged { staged, analysis, batches: changes.finish()? })
+    let (batches, changes_sha256) = changes.finish()?;
+    Ok(Staged { staged, analysis, batches, changes_sha256 })
 }
 
 fn write_page(
@@ -165,11 +168,15 @@ fn write_summary(
     directory: &Path,
     summary: &AnalyzeReport,
     analysis: &Analysis,
+    changes_sha256: Sha256Hash,
 ) -> Result<(), PublishError> {
     let path = directory.join(REPORTS_DIRECTORY).join(SUMMARY_FILE);
     let text = serde_json::to_string_pretty(summary).map_err(|e| not_json(&path, e))?;
     write_file(&path, format!("{text}\n").as_bytes())?;
     let known = |name: &str| {
+        if name == CHANGES_FILE {
+            return Some(changes_sha256);
+        }
         let name = name.strip_prefix(REPORTS_DIRECTORY)?.strip_prefix('/')?;
         analysis.reports.iter().find(|report| report.name == name).map(|report| report.sha256)
     };
@@ -238,6 +245,8 @@ struct ChangesWriter {
     path: PathBuf,
     file: BufWriter<File>,
     batches: Vec<BatchRecord>,
+    /// Of the whole file, and of the open batch.
+    whole: Sha256,
     hasher: Sha256,
     open: OpenBatch,
     offset: u64,
@@ -256,6 +265,7 @@ impl ChangesWriter {
             path: path.to_path_buf(),
             file: BufWriter::with_capacity(128 * 1024, create_private_file(path)?),
             batches: Vec::new(),
+            whole: Sha256::new(),
             hasher: Sha256::new(),
             open: OpenBatch::default(),
             offset: 0,
@@ -264,6 +274,7 @@ impl ChangesWriter {
 
     fn write(&mut self, rows: &ChangeRows) -> Result<(), PublishError> {
         self.file.write_all(&rows.encoded).map_err(at("write", &self.path))?;
+        self.whole.update(&rows.encoded);
         let mut rest = rows.encoded.as_slice();
         for lengths in &rows.lengths {
             let (change, after) = rest.split_at(lengths.encoded);
@@ -289,13 +300,14 @@ impl ChangesWriter {
         self.offset += bytes;
     }
 
-    fn finish(mut self) -> Result<Vec<BatchRecord>, PublishError> {
+    /// The batches, and the hash of the file.
+    fn finish(mut self) -> Result<(Vec<BatchRecord>, Sha256Hash), PublishError> {
         if self.open.changes > 0 {
             self.end_batch();
         }
         let file = self.file.into_inner().map_err(|e| at("write", &self.path)(e.into_error()))?;
         file.sync_all().map_err(at("sync", &self.path))?;
-        Ok(self.batches)
+        Ok((self.batches, Sha256Hash(self.whole.finalize().into())))
     }
 }
 
@@ -352,8 +364,9 @@ mod tests {
             rows.lengths = vec![ChangeLengths { encoded, before }];
             writer.write(&rows).unwrap();
         }
-        let batches = writer.finish().unwrap();
+        let (batches, whole) = writer.finish().unwrap();
         let written = std::fs::read(&path).unwrap();
+        assert_eq!(crate::model::hash_bytes(&written), whole);
         let mut rest = written.as_slice();
         for batch in &batches {
             let (bytes, after) = rest.split_at(usize::try_from(batch.bytes).unwrap());
