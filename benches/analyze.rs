@@ -5,7 +5,7 @@
 //! directory, runs each contestant `REMELT_BENCH_ROUNDS` times (default 5) in turn and prints medians and
 //! ratios. Taking turns is why this is no criterion bench: a machine's speed drifts by more than what is to be
 //! told apart, so quote ratios of one run. `benches/compare` measures whole processes, and with them memory:
-//! it calls this program as `analyze contestant NAME FILE THREADS`.
+//! it calls this program as `analyze contestant NAME FILE THREADS` and as `analyze raw-batches URI`.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -14,6 +14,10 @@
     reason = "a bench prints figures for people and stops where it fails"
 )]
 
+use futures_util::StreamExt;
+use mongodb::Client;
+use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::options::ReadConcern;
 use remelt::analysis::{
     AnalyzeOptions, FingerprintKey, RuleOptions, SpentAt, count_problematic, scan,
 };
@@ -182,6 +186,25 @@ const CONTESTANTS: [(&str, Contestant); 7] = [
     }),
 ];
 
+/// Reads both collections through the driver as an export does, and throws them away.
+fn read_raw_batches(uri: &str) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = Client::with_uri_str(uri).await.unwrap();
+        let mut session = client.start_session().snapshot(true).await.unwrap();
+        for name in ["cashu_tokens", "cashu_wallets"] {
+            let collection = client.database("nctool").collection::<RawDocumentBuf>(name);
+            let find = collection.find(doc! {}).batch_size(1000);
+            let find = find.read_concern(ReadConcern::snapshot()).session(&mut session);
+            let mut cursor = find.batch().await.unwrap();
+            let mut batches = cursor.stream(&mut session);
+            while let Some(batch) = batches.next().await {
+                black_box(batch.unwrap());
+            }
+        }
+    });
+}
+
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     times[times.len() / 2].as_secs_f64()
@@ -193,6 +216,11 @@ fn number(variable: &str) -> Option<u64> {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    if let [_, mode, uri] = &arguments[..]
+        && mode == "raw-batches"
+    {
+        return read_raw_batches(uri);
+    }
     if let [_, mode, name, file, threads] = &arguments[..]
         && mode == "contestant"
     {

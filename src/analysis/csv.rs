@@ -135,11 +135,11 @@ impl CsvRows {
         self.is_in_row = false;
     }
 
-    /// Takes the rows out; as many again are expected.
+    /// Takes the rows out; about as many again are expected.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
         self.is_in_row = false;
-        let expected = Vec::with_capacity(self.bytes.len());
+        let expected = Vec::with_capacity(self.bytes.len() + self.bytes.len() / 8);
         std::mem::replace(&mut self.bytes, expected)
     }
 }

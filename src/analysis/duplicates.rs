@@ -68,29 +68,23 @@ fn sort_key(record: &Record) -> u128 {
     u128::from_be_bytes(wide)
 }
 
-/// Moves the records whose fingerprint may occur again to the front and gives them: the rest, usually
-/// most, need not be sorted.
-fn possible_twins(records: &mut [Record]) -> &mut [Record] {
+/// The records in `blocks`, each behind the lower [`FINGERPRINT_BYTES`] of its fingerprint, that may have a twin: the
+/// rest, usually most, need not be sorted.
+pub(super) fn possible_twins<const N: usize>(blocks: &[Vec<u8>]) -> Vec<[u8; N]> {
     const TWICE: u8 = 2;
-    let slots = records.len().saturating_mul(4).next_power_of_two();
-    let mut seen = vec![0_u8; slots];
-    let slot = |record: &Record| {
-        let [.., f3, f4, f5, f6, _, _, _, _, _] = *record;
-        u32::from_be_bytes([f3, f4, f5, f6]) as usize & (slots - 1)
+    let records = || blocks.iter().flat_map(|block| block.as_chunks::<N>().0);
+    let count: usize = blocks.iter().map(|block| block.len() / N).sum();
+    let mut seen = vec![0_u8; count.saturating_mul(4).next_power_of_two()];
+    let mask = seen.len() - 1;
+    let slot = |record: &[u8; N]| {
+        let low = record.first_chunk::<FINGERPRINT_BYTES>().and_then(|print| print.last_chunk());
+        low.map_or(0, |low| u32::from_be_bytes(*low) as usize & mask)
     };
-    for record in &*records {
+    records().for_each(|record| {
         let count = &mut seen[slot(record)];
         *count = (*count + 1).min(TWICE);
-    }
-    let mut kept = 0;
-    for at in 0..records.len() {
-        let record = records[at];
-        if seen[slot(&record)] == TWICE {
-            records[kept] = record;
-            kept += 1;
-        }
-    }
-    &mut records[..kept]
+    });
+    records().filter(|record| seen[slot(record)] == TWICE).copied().collect()
 }
 
 /// Finds the records that share their fingerprint and makes candidates of them.
@@ -100,8 +94,8 @@ pub(super) fn propose(
     kind: Kind,
     candidates: &CandidateStore,
 ) -> Result<(), AnalyzeError> {
-    each_part(pool, store, candidates, |part, records, writer| {
-        let records = possible_twins(records.as_chunks_mut::<RECORD_BYTES>().0);
+    each_part(pool, store, candidates, |part, blocks, writer| {
+        let mut records: Vec<Record> = possible_twins(blocks);
         records.sort_unstable_by_key(sort_key);
         let groups = records
             .chunk_by(|a, b| a[..FINGERPRINT_BYTES] == b[..FINGERPRINT_BYTES])
@@ -131,7 +125,7 @@ pub(super) fn each_part(
     pool: &rayon::ThreadPool,
     store: &Partitions,
     candidates: &CandidateStore,
-    work: impl Fn(usize, &mut [u8], &mut PartitionWriter<'_>) -> Result<(), AnalyzeError> + Sync,
+    work: impl Fn(usize, &[Vec<u8>], &mut PartitionWriter<'_>) -> Result<(), AnalyzeError> + Sync,
 ) -> Result<(), AnalyzeError> {
     let next = AtomicUsize::new(0);
     let results = pool.broadcast(|_| {
@@ -141,7 +135,7 @@ pub(super) fn each_part(
             if part >= store.parts() {
                 return Ok(writer.finish()?);
             }
-            work(part, &mut store.take(part)?, &mut writer)?;
+            work(part, &store.take_blocks(part)?, &mut writer)?;
         }
     });
     results.into_iter().collect()
@@ -340,17 +334,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_twin_is_left_out(prints in proptest::collection::vec(0_u8..200, 0..300)) {
+        fn no_twin_is_left_out(prints in proptest::collection::vec(0_u8..200, 0..300), cut: usize) {
             let record = |(ordinal, print): (usize, &u8)| -> Record {
                 let [o0, o1] = u16::try_from(ordinal).unwrap().to_be_bytes();
                 [0, 0, 0, *print, 0, 0, *print, 0, 0, 0, o0, o1]
             };
-            let mut records: Vec<Record> = prints.iter().enumerate().map(record).collect();
+            let records: Vec<Record> = prints.iter().enumerate().map(record).collect();
             let twins = |print: u8| prints.iter().filter(|p| **p == print).count() > 1;
             let expected: Vec<Record> =
                 records.iter().filter(|r| twins(r[6])).copied().collect();
-            let kept = possible_twins(&mut records).to_vec();
+            let (first, second) = records.split_at(cut % (records.len() + 1));
+            let kept: Vec<Record> = possible_twins(&[first.concat(), second.concat()]);
             prop_assert!(expected.iter().all(|record| kept.contains(record)));
+            prop_assert!(kept.iter().all(|record| records.contains(record)));
         }
 
         #[test]

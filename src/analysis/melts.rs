@@ -73,7 +73,8 @@ pub(super) fn propose(
     store: &Partitions,
     candidates: &CandidateStore,
 ) -> Result<(), AnalyzeError> {
-    each_part(pool, store, candidates, |_, records, writer| {
+    each_part(pool, store, candidates, |_, blocks, writer| {
+        let mut records = blocks.concat();
         let records = records.as_chunks_mut::<RECORD_BYTES>().0;
         records.sort_unstable();
         let groups = records.chunk_by(|a, b| a[..16] == b[..16]);

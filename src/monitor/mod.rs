@@ -35,5 +35,5 @@ pub use system::{
     CollectionHealth, ConnectionHealth, DatabaseSize, IndexUse, Member, MissingIndex, Replication,
     SystemHealth,
 };
-pub use users::{BALANCE_ISSUES, BalanceSums, MintBalance, User, Users};
+pub use users::{Affected, BALANCE_ISSUES, BalanceSums, MintBalance, User, Users};
 pub use watch::{check_once, monitor};

@@ -7,6 +7,7 @@ use crate::model::FindingCode;
 use crate::plan::JsonAmount;
 use serde::Serialize;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 /// One user's balance at one mint: a row of `balances.csv`.
@@ -113,6 +114,8 @@ impl User {
 #[derive(Debug, Default)]
 pub struct Users {
     users: Vec<User>,
+    /// The numbers of those with a token that the repair changes, in order.
+    affected: Vec<u32>,
 }
 
 impl Users {
@@ -142,7 +145,10 @@ impl Users {
             }
             is_same
         });
-        Ok(Users { users })
+        let is_affected = |user: &User| user.mints.iter().any(|mint| mint.sums.tokens_fixed > 0);
+        let numbered = (0_u32..).zip(&users);
+        let affected = numbered.filter(|(_, user)| is_affected(user)).map(|(n, _)| n).collect();
+        Ok(Users { users, affected })
     }
 
     /// All of them, sorted.
@@ -161,9 +167,22 @@ impl Users {
     /// The users whose names begin so, sorted.
     #[must_use]
     pub fn with_prefix(&self, prefix: &str) -> &[User] {
+        &self.users[self.range_with_prefix(prefix)]
+    }
+
+    /// Those of them who have a token that the repair changes.
+    #[must_use]
+    pub fn affected_with_prefix(&self, prefix: &str) -> Affected<'_> {
+        let range = self.range_with_prefix(prefix);
+        let place = |user: usize| self.affected.partition_point(|number| (*number as usize) < user);
+        let numbers = &self.affected[place(range.start)..place(range.end)];
+        Affected { users: &self.users, numbers }
+    }
+
+    fn range_with_prefix(&self, prefix: &str) -> Range<usize> {
         let from = self.users.partition_point(|user| user.npub.as_str() < prefix);
         let count = self.users[from..].partition_point(|user| user.npub.starts_with(prefix));
-        &self.users[from..from + count]
+        from..from + count
     }
 
     /// The number of the user of this name.
@@ -178,6 +197,30 @@ impl Users {
         let count = &mut self.users[at].findings[code.index()];
         *count = count.saturating_add(1);
         u32::try_from(at).ok()
+    }
+}
+
+/// Users with a token that the repair changes, sorted.
+#[derive(Debug, Clone, Copy)]
+pub struct Affected<'a> {
+    users: &'a [User],
+    /// Their numbers, of which there may be many: only those that are shown are looked up.
+    numbers: &'a [u32],
+}
+
+impl<'a> Affected<'a> {
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// `limit` of them from number `offset` on.
+    pub fn page(&self, offset: u64, limit: usize) -> impl Iterator<Item = &'a User> + use<'a> {
+        let users = self.users;
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let numbers = self.numbers.iter().skip(offset).take(limit);
+        numbers.map(move |number| &users[*number as usize])
     }
 }
 
@@ -196,4 +239,36 @@ fn balance(row: &csv::StringRecord) -> Option<MintBalance> {
             delta: amount(8)?,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn affected_users_are_those_with_a_changed_token_whatever_their_prefix() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("balances.csv");
+        let mut text = "npub,mint_url,tokens_fixed,unspent_before,unspent_after,pending,\
+                        spent_before,spent_after,delta\r\n"
+            .to_owned();
+        for (npub, mint, fixed) in
+            [("a1", "m", 0), ("a2", "m", 0), ("a2", "n", 2), ("a3", "m", 1), ("b1", "m", 1)]
+        {
+            text += &format!("{npub},{mint},{fixed},0,0,0,0,0,0\r\n");
+        }
+        std::fs::write(&path, text).unwrap();
+        let users = Users::read(&path).unwrap();
+        let names = |prefix: &str, offset, limit| -> Vec<&str> {
+            let affected = users.affected_with_prefix(prefix);
+            affected.page(offset, limit).map(|user| user.npub.as_str()).collect()
+        };
+        assert_eq!(names("", 0, 9), ["a2", "a3", "b1"]);
+        assert_eq!(names("a", 0, 9), ["a2", "a3"]);
+        assert_eq!(names("a", 1, 9), ["a3"]);
+        assert_eq!(names("", 0, 1), ["a2"]);
+        assert!(names("a1", 0, 9).is_empty() && names("", u64::MAX, 9).is_empty());
+        let counts = ["", "a", "b1", "c"].map(|prefix| users.affected_with_prefix(prefix).count());
+        assert_eq!(counts, [3, 2, 1, 0]);
+    }
 }

@@ -96,46 +96,26 @@ impl Partitions {
         in_memory + extents.map_or(0, |extents| extents.iter().map(|(_, length)| length).sum())
     }
 
-    /// Takes one part out of memory and disk, in the blocks in which it was written; none splits what was
-    /// pushed at once.
-    pub(crate) fn take_blocks<E: From<ScratchError>>(
-        &self,
-        part: usize,
-        mut each: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Takes one part out of memory and disk, in the blocks in which it was written; none splits a record.
+    pub(crate) fn take_blocks(&self, part: usize) -> Result<Vec<Vec<u8>>, ScratchError> {
         let mut state = self.state();
-        let blocks = std::mem::take(&mut state.blocks[part]);
+        let mut blocks = std::mem::take(&mut state.blocks[part]);
         state.memory_bytes -= blocks.iter().map(Vec::capacity).sum::<usize>();
-        let spilled = match &mut state.spill {
-            Some(spill) => {
-                let file = spill.file.try_clone().map_err(scratch_error(&self.scratch))?;
-                Some((file, std::mem::take(&mut spill.extents[part])))
-            }
-            None => None,
-        };
+        let Some(spill) = &mut state.spill else { return Ok(blocks) };
+        let file = spill.file.try_clone().map_err(scratch_error(&self.scratch))?;
+        let extents = std::mem::take(&mut spill.extents[part]);
         drop(state);
-        for block in blocks {
-            each(&block)?;
+        for (offset, length) in extents {
+            let mut block = vec![0; length];
+            file.read_exact_at(&mut block, offset).map_err(scratch_error(&self.scratch))?;
+            blocks.push(block);
         }
-        if let Some((file, extents)) = spilled {
-            let mut block = Vec::new();
-            for (offset, length) in extents {
-                block.resize(length, 0);
-                file.read_exact_at(&mut block, offset).map_err(scratch_error(&self.scratch))?;
-                each(&block)?;
-            }
-        }
-        Ok(())
+        Ok(blocks)
     }
 
     /// Takes all of one part.
     pub(crate) fn take(&self, part: usize) -> Result<Vec<u8>, ScratchError> {
-        let mut bytes = Vec::with_capacity(self.bytes_in(part));
-        self.take_blocks(part, |block| {
-            bytes.extend_from_slice(block);
-            Ok::<(), ScratchError>(())
-        })?;
-        Ok(bytes)
+        Ok(self.take_blocks(part)?.concat())
     }
 }
 

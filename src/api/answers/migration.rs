@@ -203,9 +203,7 @@ pub(in crate::api) async fn preview(
     let query = Query::parse(&uri, &["limit", "offset", "npub"])?;
     let page = query.page()?;
     let pass = api.pass()?;
-    let users = pass.users.with_prefix(query.text("npub").unwrap_or_default());
-    let is_affected = |user: &&User| user.mints.iter().any(|mint| mint.sums.tokens_fixed > 0);
-    let affected: Vec<&User> = users.iter().filter(is_affected).collect();
+    let affected = pass.users.affected_with_prefix(query.text("npub").unwrap_or_default());
     let impact = &pass.report.impact;
     let not_changed = pass.report.not_changed.values();
     let preview = Preview {
@@ -217,8 +215,8 @@ pub(in crate::api) async fn preview(
             not_changed: not_changed.filter_map(serde_json::Value::as_u64).sum(),
             estimate: estimate(&api.board, &pass),
         },
-        users_total: affected.len() as u64,
-        user_impact: Impact(page.of(&affected).to_vec()),
+        users_total: affected.count() as u64,
+        user_impact: Impact(affected.page(page.offset, page.limit).collect()),
         limit: page.limit,
         offset: page.offset,
         top_users: &pass.top_users,
