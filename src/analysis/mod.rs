@@ -321,7 +321,8 @@ pub fn analyze(
         &mut findings,
         &mut totals,
     )?;
-    engine.finish(maps, |mut map| map.flush())?;
+    // One after another: each gives up its memory before the next one's is copied.
+    maps.into_iter().try_for_each(|mut map| map.flush())?;
     let positions = SummedPositions::new(engine.take_sorted(&positions)?)?;
     let ([deltas, balances, findings], shown) =
         engine.write_reports(positions, reports, findings, &mut totals)?;

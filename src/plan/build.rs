@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Most analyses that are begun for one plan, each under another fingerprint key.
-const ANALYSES_MAX: u32 = 3;
+const ANALYSES_MAX: u32 = 4;
 
 /// How to build a plan.
 #[derive(Debug, Clone)]
