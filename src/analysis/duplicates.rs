@@ -94,7 +94,7 @@ pub(super) fn propose(
     kind: Kind,
     candidates: &CandidateStore,
 ) -> Result<(), AnalyzeError> {
-    each_part(pool, store, candidates, |part, blocks, writer| {
+    let work = |writer: &mut PartitionWriter<'_>, part, blocks: &[Vec<u8>]| {
         let mut records: Vec<Record> = possible_twins(blocks);
         records.sort_unstable_by_key(sort_key);
         let groups = records
@@ -107,7 +107,9 @@ pub(super) fn propose(
             }
         }
         Ok(())
-    })
+    };
+    let writers = each_part(pool, store, || candidates.writer(), work)?;
+    Ok(writers.into_iter().try_for_each(PartitionWriter::finish)?)
 }
 
 fn ordinal_of(record: &Record) -> u64 {
@@ -120,22 +122,22 @@ fn fingerprint_of(part: usize, record: &Record) -> u64 {
     (part as u64) << 56 | u64::from_be_bytes([0, f0, f1, f2, f3, f4, f5, f6])
 }
 
-/// Runs `work` on every part of `store`, on all threads, with a writer for the candidates it finds.
-pub(super) fn each_part(
+/// Runs `work` on every part of `store`, on all threads, each with a state that `begin` makes; gives the states.
+pub(super) fn each_part<S: Send>(
     pool: &rayon::ThreadPool,
     store: &Partitions,
-    candidates: &CandidateStore,
-    work: impl Fn(usize, &[Vec<u8>], &mut PartitionWriter<'_>) -> Result<(), AnalyzeError> + Sync,
-) -> Result<(), AnalyzeError> {
+    begin: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize, &[Vec<u8>]) -> Result<(), AnalyzeError> + Sync,
+) -> Result<Vec<S>, AnalyzeError> {
     let next = AtomicUsize::new(0);
     let results = pool.broadcast(|_| {
-        let mut writer = candidates.parts.writer();
+        let mut state = begin();
         loop {
             let part = next.fetch_add(1, Ordering::Relaxed);
             if part >= store.parts() {
-                return Ok(writer.finish()?);
+                return Ok(state);
             }
-            work(part, &store.take_blocks(part)?, &mut writer)?;
+            work(&mut state, part, &store.take_blocks(part)?)?;
         }
     });
     results.into_iter().collect()
@@ -186,21 +188,21 @@ fn document_of(record: &[u8; CANDIDATE_BYTES]) -> u64 {
 
 /// Documents in equal ranges of their numbers, one a part.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ranges {
+struct Ranges {
     documents_each: u64,
-    pub(super) count: usize,
+    count: usize,
 }
 
 impl Ranges {
     /// At most `count_max` ranges of at least `documents_min` of `documents`.
-    pub(super) fn new(documents: u64, documents_min: u64, count_max: u64) -> Ranges {
+    fn new(documents: u64, documents_min: u64, count_max: u64) -> Ranges {
         let documents_each = documents.div_ceil(count_max).max(documents_min);
         let count = documents.div_ceil(documents_each).max(1);
         Ranges { documents_each, count: usize::try_from(count).unwrap_or(usize::MAX) }
     }
 
     /// The range that document `ordinal` is in.
-    pub(super) fn of(&self, ordinal: u64) -> usize {
+    fn of(&self, ordinal: u64) -> usize {
         usize::try_from(ordinal / self.documents_each).unwrap_or(usize::MAX).min(self.count - 1)
     }
 }

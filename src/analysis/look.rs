@@ -107,12 +107,12 @@ pub(super) fn contest(
 
 /// One worker of the second look.
 pub(super) struct Look<'a, 'p> {
-    pub(super) reader: Rereader,
-    pub(super) judge: Judge<'a, 'p>,
+    reader: Rereader,
+    judge: Judge<'a, 'p>,
 }
 
 /// What it does with a document.
-pub(super) struct Judge<'a, 'p> {
+struct Judge<'a, 'p> {
     prints: &'a Fingerprints,
     tag_key: &'a SecretTagKey,
     looked: &'a Looked,
@@ -129,14 +129,14 @@ pub(super) struct Judge<'a, 'p> {
 #[derive(Debug, Default)]
 pub(super) struct LookTotals {
     pub(super) missing_change: FindingTotals,
-    /// The amounts alone.
-    pub(super) double_counted: FindingTotals,
+    /// Of double-counted secrets.
+    pub(super) phantom_amount: i128,
 }
 
 impl LookTotals {
     pub(super) fn add_all(&mut self, more: &LookTotals) {
         self.missing_change.add_all(&more.missing_change);
-        self.double_counted.add_all(&more.double_counted);
+        self.phantom_amount += more.phantom_amount;
     }
 }
 
@@ -214,15 +214,13 @@ impl Judge<'_, '_> {
         let secrets = of_kind(group, Kind::Secret);
         if !secrets.is_empty() {
             let kept = of_kind(group, Kind::Kept);
-            let copies = Copies { token, proofs, secrets, kept, user: self.prints.user(token) };
-            let (prints, rows) = (self.prints, &mut self.rows);
             found.add(self.secrets.report(
-                &copies,
-                |secret| prints.narrow(secret),
+                &Copies { token, proofs, secrets, kept },
+                self.prints,
                 self.tag_key,
                 &mut self.evidence,
-                &mut self.totals.double_counted,
-                rows,
+                &mut self.totals.phantom_amount,
+                &mut self.rows,
             ));
         }
         found

@@ -73,7 +73,7 @@ pub(super) fn propose(
     store: &Partitions,
     candidates: &CandidateStore,
 ) -> Result<(), AnalyzeError> {
-    each_part(pool, store, candidates, |_, blocks, writer| {
+    let work = |writer: &mut PartitionWriter<'_>, _, blocks: &[Vec<u8>]| {
         let mut records = blocks.concat();
         let records = records.as_chunks_mut::<RECORD_BYTES>().0;
         records.sort_unstable();
@@ -83,5 +83,7 @@ pub(super) fn propose(
             candidates.push_melt(writer, u64::from_be_bytes(*ordinal))?;
         }
         Ok(())
-    })
+    };
+    let writers = each_part(pool, store, || candidates.writer(), work)?;
+    Ok(writers.into_iter().try_for_each(PartitionWriter::finish)?)
 }

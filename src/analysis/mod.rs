@@ -636,7 +636,7 @@ impl<'a> Engine<'a> {
         let looked =
             Looked { transaction_ids: Mutex::new(self.sorter()), ids: Mutex::new(self.sorter()) };
         let counted = self.look_again(candidates, maps, &looked, snapshot, findings)?;
-        secrets.double_counted.add_all(&counted.double_counted);
+        secrets.double_counted.amount = counted.phantom_amount;
         *totals.finding(FindingCode::MissingChange) = counted.missing_change;
         *totals.finding(FindingCode::DuplicateSecrets) = secrets.duplicates;
         *totals.finding(FindingCode::DoubleCounted) = secrets.double_counted;

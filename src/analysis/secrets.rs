@@ -19,7 +19,6 @@ use crate::model::{FindingCode, Sha256Hash};
 use crate::scratch::{PartitionWriter, Partitions, Row, RowBatch, ScratchError, SortedRows};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use std::sync::{Mutex, PoisonError};
 
 /// Bytes of a record: the lower 7 of the fingerprint (the top byte is the part), the document's number (5), the
 /// [`Holding`] (4), all big-endian: sorted, the copies of a secret stand together in the order of their documents.
@@ -246,15 +245,13 @@ pub(super) fn propose(
     candidates: &CandidateStore,
     contested: &CandidateStore,
 ) -> Result<SecretTotals, AnalyzeError> {
-    let totals = Mutex::new(SecretTotals::default());
-    each_part(pool, store, candidates, |part, blocks, writer| {
-        let mut counted = SecretTotals::default();
+    let begin = || (SecretTotals::default(), candidates.writer(), contested.writer());
+    let workers = each_part(pool, store, begin, |(totals, writer, contest), part, blocks| {
         let mut records: Vec<Record> = possible_twins(blocks).iter().map(Record::read).collect();
         records.sort_unstable();
-        let mut contested_writer = None;
         for copies in records.chunk_by(|a, b| a.print() == b.print()).filter(|it| it.len() > 1) {
             let verdict = judge(copies);
-            counted.count(&verdict);
+            totals.count(&verdict);
             let fingerprint = (part as u64) << 56 | copies[0].print();
             let first = copies[0].ordinal();
             let is_contested = verdict.class == Class::DoubleCounted && !verdict.is_gone_elsewhere;
@@ -265,16 +262,19 @@ pub(super) fn propose(
                 let candidate = Candidate { ordinal, kind: Kind::Secret, fingerprint, note };
                 candidates.push(writer, &candidate)?;
                 if is_contested {
-                    let writer = contested_writer.get_or_insert_with(|| contested.writer());
-                    contested.push(writer, &candidate)?;
+                    contested.push(contest, &candidate)?;
                 }
             }
         }
-        contested_writer.map_or(Ok(()), PartitionWriter::finish)?;
-        totals.lock().unwrap_or_else(PoisonError::into_inner).add_all(&counted);
         Ok(())
     })?;
-    Ok(totals.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let mut totals = SecretTotals::default();
+    for (counted, writer, contest) in workers {
+        totals.add_all(&counted);
+        writer.finish()?;
+        contest.finish()?;
+    }
+    Ok(totals)
 }
 
 type Tag = [u8; 32];
@@ -364,25 +364,23 @@ pub(super) struct Copies<'a, 't> {
     pub(super) proofs: &'a [Proof<'t>],
     /// Its candidates that are secrets, sorted by fingerprint.
     pub(super) secrets: &'a [Candidate],
-    /// Those of a contested secret's proof that is no phantom.
+    /// Those of a contested secret's proof that is no phantom, sorted likewise.
     pub(super) kept: &'a [Candidate],
-    /// A hash of its user that stands for the user.
-    pub(super) user: u128,
 }
 
 impl SecretRows {
-    /// Names the secrets of a document, adds them to the `evidence` and writes their rows. Gives the codes that
-    /// have some.
+    /// Names the secrets of a document, adds them to the `evidence` and their phantom amounts to `phantom_amount`, and
+    /// writes their rows. Gives the codes that have some.
     pub(super) fn report(
         &mut self,
         copies: &Copies<'_, '_>,
-        print: impl Fn(&[u8]) -> u64,
+        prints: &Fingerprints,
         tag_key: &SecretTagKey,
         evidence: &mut Evidence,
-        totals: &mut FindingTotals,
+        phantom_amount: &mut i128,
         rows: &mut RowsByCode,
     ) -> Mask {
-        self.list(copies, print, tag_key, evidence);
+        self.list(copies, prints, tag_key, evidence);
         self.holder.clear();
         push_holder(&mut self.holder, copies.token);
         let mut mask = Mask::default();
@@ -403,7 +401,7 @@ impl SecretRows {
             self.push(rows, code, ["counted but not there", place], phantom);
             let other = |it: &Listed| (is_double(it) && !it.is_phantom).then_some(0);
             self.push(rows, code, ["not counted twice", place], other);
-            totals.amount += self.listed.iter().filter_map(phantom).sum::<i128>();
+            *phantom_amount += self.listed.iter().filter_map(phantom).sum::<i128>();
         }
         mask
     }
@@ -411,7 +409,7 @@ impl SecretRows {
     fn list(
         &mut self,
         copies: &Copies<'_, '_>,
-        print: impl Fn(&[u8]) -> u64,
+        prints: &Fingerprints,
         tag_key: &SecretTagKey,
         evidence: &mut Evidence,
     ) {
@@ -419,17 +417,17 @@ impl SecretRows {
         self.is_seen.clear();
         self.is_seen.resize(copies.secrets.len(), false);
         let is_spendable = copies.token.is_spendable();
+        let user = prints.user(copies.token);
         for (index, proof) in copies.proofs.iter().enumerate() {
-            let print = print(proof.secret);
-            let found = copies.secrets.binary_search_by_key(&print, |it| it.fingerprint);
-            let Ok(found) = found else { continue };
+            let print = prints.narrow(proof.secret);
+            let Some(found) = place_of(print, copies.secrets) else { continue };
             let judgement = Judgement::decode(copies.secrets[found].note);
             let was_seen = std::mem::replace(&mut self.is_seen[found], true);
             let tag = tag_key.tag(proof.secret);
-            evidence.count(&tag, copies.user, &judgement, judgement.is_first && !was_seen);
+            evidence.count(&tag, user, &judgement, judgement.is_first && !was_seen);
             let Verdict { class, is_gone_elsewhere, proofs } = judgement.verdict;
-            let is_kept =
-                || copies.kept.iter().any(|it| (it.fingerprint, it.note) == (print, index as u64));
+            let kept = || place_of(print, copies.kept).map(|at| copies.kept[at].note);
+            let is_kept = || kept() == Some(index as u64);
             let is_phantom =
                 is_spendable && class == Class::DoubleCounted && (is_gone_elsewhere || !is_kept());
             let amount = proof.amount.unwrap_or(0);
@@ -470,6 +468,11 @@ impl SecretRows {
     }
 }
 
+/// Where the candidate with a fingerprint stands among those of a document of one kind.
+fn place_of(fingerprint: u64, candidates: &[Candidate]) -> Option<usize> {
+    candidates.binary_search_by_key(&fingerprint, |it| it.fingerprint).ok()
+}
+
 fn place(token: &Token<'_>) -> &'static str {
     match (token.is_spendable(), token.is_gone()) {
         (true, true) => "spendable though melted here",
@@ -499,7 +502,7 @@ impl Contest<'_> {
         let ordinal = secrets.first().map_or(0, |it| it.ordinal);
         for (index, proof) in proofs.iter().enumerate() {
             let print = self.prints.narrow(proof.secret);
-            if secrets.binary_search_by_key(&print, |it| it.fingerprint).is_ok() {
+            if place_of(print, secrets).is_some() {
                 let amount = proof.amount.unwrap_or(0).cast_unsigned() ^ 1 << 63;
                 let mut key = [0; CONTEST_KEY_BYTES];
                 let parts = [print, !amount, ordinal, index as u64];

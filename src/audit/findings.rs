@@ -34,7 +34,7 @@ pub(super) struct FoundCode {
 /// Listed proofs of secrets that occur more than once, by class and by how many proofs their secret has. A secret
 /// of `n` proofs is listed `n` times, so that none need be remembered to count them.
 #[derive(Debug, Clone, Default)]
-struct Copies(BTreeMap<(String, u64), u64>);
+struct Copies(BTreeMap<String, BTreeMap<u64, u64>>);
 
 impl Copies {
     /// Adds the secrets that a row lists, whose amounts are the row's.
@@ -47,6 +47,7 @@ impl Copies {
             (_, "not counted twice") => ("", false),
             _ => return None,
         };
+        let by_proofs = self.0.entry(class.to_owned()).or_default();
         let mut sum = 0;
         for part in parts {
             let (name, rest) = part.strip_prefix("secret ")?.split_once(" of ")?;
@@ -56,7 +57,7 @@ impl Copies {
                 return None;
             }
             sum += i128::from(of.parse::<i64>().ok()?);
-            *self.0.entry((class.to_owned(), proofs)).or_default() += 1;
+            *by_proofs.entry(proofs).or_default() += 1;
         }
         (sum * i128::from(is_counted) == amount).then_some(())
     }
@@ -64,11 +65,15 @@ impl Copies {
     /// The secrets of each class.
     fn secrets(self) -> Result<BTreeMap<String, u64>, Stop> {
         let mut secrets = BTreeMap::new();
-        for ((class, proofs), listed) in self.0 {
-            hold(listed.is_multiple_of(proofs), || {
-                format!("of secrets in {proofs} proofs, {listed} proofs are listed")
-            })?;
-            *secrets.entry(class).or_default() += listed / proofs;
+        for (class, by_proofs) in self.0 {
+            let mut count = 0;
+            for (proofs, listed) in by_proofs {
+                hold(listed.is_multiple_of(proofs), || {
+                    format!("of secrets in {proofs} proofs, {listed} proofs are listed")
+                })?;
+                count += listed / proofs;
+            }
+            secrets.insert(class, count);
         }
         Ok(secrets)
     }
