@@ -23,6 +23,7 @@
 pub mod analysis;
 pub mod api;
 pub mod audit;
+mod background;
 pub mod cluster;
 pub mod copy;
 pub mod decide;

@@ -6,6 +6,7 @@ use super::monitoring::MonitorArgs;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
+use remelt::live::WORKERS_DEFAULT;
 use remelt::model::{FindingCode, Timestamp};
 use remelt::snapshot::input::InputOptions;
 use std::net::SocketAddr;
@@ -389,7 +390,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value = "abort")]
     pub(crate) on_drift: OnDriftArg,
     /// Transactions at the same time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16), default_value_t = 2)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16), default_value_t = WORKERS_DEFAULT)]
     pub(crate) workers: u8,
     /// Most documents in a transaction; a batch of the plan when not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

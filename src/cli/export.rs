@@ -44,5 +44,6 @@ fn options(args: &ExportArgs) -> ExportOptions {
             ConsistencyArg::None => ReadConsistency::None,
         },
         tool: TOOL.to_owned(),
+        stands_back: false,
     }
 }

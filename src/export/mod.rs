@@ -55,6 +55,8 @@ pub struct ExportOptions {
     pub consistency: ReadConsistency,
     /// Program and version, for the manifest.
     pub tool: String,
+    /// Whether hashing and writing leave the processor to others that want it.
+    pub stands_back: bool,
 }
 
 impl Default for ExportOptions {
@@ -68,6 +70,7 @@ impl Default for ExportOptions {
             wallet_keys: false,
             consistency: ReadConsistency::Snapshot,
             tool: concat!("remelt ", env!("CARGO_PKG_VERSION")).to_owned(),
+            stands_back: false,
         }
     }
 }
@@ -266,7 +269,8 @@ impl Attempt<'_> {
             store.write_metadata(collection)?;
             let writer = store.writer(&collection.name)?;
             let (name, redaction) = (collection.name.clone(), Arc::clone(self.redaction));
-            let sink = read::Sink { collection: name, writer, redaction };
+            let stands_back = options.stands_back;
+            let sink = read::Sink { collection: name, writer, redaction, stands_back };
             let table = session.copy(server, collection, sink, self.progress).await?;
             manifests.push(store.describe(collection, &table));
         }

@@ -9,6 +9,7 @@ use super::ReadConsistency;
 use super::catalog::{SourceCollection, handle};
 use super::error::{Failure, judge};
 use super::redact::Redaction;
+use crate::background::standing_back;
 use crate::progress::Progress;
 use crate::server::Server;
 use crate::snapshot::identity::ChunkTable;
@@ -44,6 +45,7 @@ pub(super) struct Sink {
     pub(super) collection: String,
     pub(super) writer: CollectionWriter,
     pub(super) redaction: Arc<Redaction>,
+    pub(super) stands_back: bool,
 }
 
 impl Reading {
@@ -113,7 +115,10 @@ async fn pass_on(
     progress: &Progress,
 ) -> Result<ChunkTable, Failure> {
     let (sender, receiver) = mpsc::channel(BATCHES_MAX);
-    let writing = tokio::task::spawn_blocking(move || write(receiver, sink));
+    let writing = tokio::task::spawn_blocking(move || match sink.stands_back {
+        true => standing_back(|| write(receiver, sink)),
+        false => write(receiver, sink),
+    });
     let sent = send(batches, &sender, progress).await;
     drop(sender);
     // What the writer ran into comes first: the reader then saw only a closed channel.
@@ -155,7 +160,7 @@ fn write(
     mut batches: mpsc::Receiver<Message>,
     sink: Sink,
 ) -> Result<Option<ChunkTable>, ExportError> {
-    let Sink { collection, mut writer, redaction } = sink;
+    let Sink { collection, mut writer, redaction, .. } = sink;
     let mut redacted = Vec::new();
     let mut number = 0;
     while let Some(message) = batches.blocking_recv() {
@@ -166,7 +171,7 @@ fn write(
         for document in batch.doc_slices().map_err(&answer)? {
             let document = document.map_err(|error| answer(error.into()))?;
             let document = document.as_document().ok_or(ExportError::Writer)?.as_bytes();
-            if matches!(*redaction, Redaction::None) {
+            if redaction.leaves(document) {
                 writer.write_document(document)?;
             } else {
                 redacted.clear();

@@ -12,13 +12,17 @@ use crate::document::{
     DOCUMENT_BYTES_MAX, Element, Fault, Malformed, Value, ValueKind, document_length, elements,
 };
 use hmac::{Hmac, KeyInit, Mac};
+use memchr::memmem::Finder;
 use sha2::Sha256;
 use std::fmt;
+use std::sync::LazyLock;
 
 /// Fields whose values are hashed.
 const SECRET_NAMES: [&[u8]; 5] = [b"secret", b"C", b"witness", b"dleq", KEY_NAME];
 /// The wallets' private key.
 const KEY_NAME: &[u8] = b"p2pk_privkey";
+/// Finds [`KEY_NAME`] in a document's bytes.
+static KEY_NAME_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY_NAME));
 const PROOFS_NAME: &[u8] = b"proofs";
 /// How encoded tokens begin (NUT-00).
 const ENCODED_TOKENS: [&[u8]; 2] = [b"cashuA", b"cashuB"];
@@ -98,6 +102,16 @@ enum Fate {
 }
 
 impl Redaction {
+    /// Whether every byte of `document` is known to stay as it is, without walking it.
+    pub(super) fn leaves(&self, document: &[u8]) -> bool {
+        match self {
+            Redaction::None => true,
+            // An element's name stands in its document's bytes.
+            Redaction::OmitKeys => KEY_NAME_FINDER.find(document).is_none(),
+            Redaction::Hash(_) => false,
+        }
+    }
+
     /// Appends `document`, redacted, to `into`.
     pub(super) fn append(&self, document: &[u8], into: &mut Vec<u8>) -> Result<(), Unredactable> {
         let start = into.len();

@@ -23,8 +23,12 @@ fn array(values: &[Value<'_>]) -> Vec<u8> {
     builder.finish()
 }
 
-/// The filter `{_id: {$in: ids}}`.
+/// The filter `{_id: {$in: ids}}`. Of one usual `_id` alone it is `{_id: id}`, for which the server plans
+/// nothing; other types could mean something else there, such as an operator or a pattern.
 fn with_ids(ids: &[Value<'_>]) -> Vec<u8> {
+    if let [id @ Value { kind: ValueKind::ObjectId | ValueKind::String, .. }] = ids {
+        return DocumentBuilder::new().value("_id", *id).finish();
+    }
     let ids = array(ids);
     let ids = Value { kind: ValueKind::Array, bytes: &ids };
     DocumentBuilder::new().open("_id").value("$in", ids).finish()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Workers when nothing else is asked for: what two cores apply fastest with.
-pub const WORKERS_DEFAULT: usize = 2;
+pub const WORKERS_DEFAULT: u8 = 2;
 /// Most workers.
 pub const WORKERS_MAX: usize = 16;
 /// While a file of this name is in the run's directory, no new batch is begun.
@@ -64,7 +64,7 @@ impl RunOptions {
             tool: tool.to_owned(),
             now,
             on_drift: OnDrift::Abort,
-            workers: WORKERS_DEFAULT,
+            workers: WORKERS_DEFAULT.into(),
             batch_changes_max: None,
             rate_max: None,
             lag_max: None,

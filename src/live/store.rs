@@ -260,6 +260,9 @@ pub(super) fn recorded_batch(
         |_| Vec::new(),
         |left| left.iter().filter_map(|p| u64::try_from(p.as_i64()?).ok()).collect(),
     );
+    if left.is_empty() {
+        return Ok(RecordedBatch { head, written: all });
+    }
     let mut written = Vec::new();
     for (position, bytes) in (0_u64..).zip(all.encoded()) {
         if !left.contains(&position) {

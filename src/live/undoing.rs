@@ -7,6 +7,7 @@ use super::store::{read_recorded, read_recorded_batch};
 use crate::document::Value;
 use crate::model::hash_bytes;
 use crate::server::Server;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::HashSet;
 
 /// What a rollback would restore.
@@ -42,12 +43,13 @@ pub async fn undoing(
         run_id: run.id,
     };
     let mut users = HashSet::new();
-    for recorded in read_recorded(server, options, &sums.run_id).await? {
-        if !recorded.is_applied {
-            continue;
-        }
-        let (batch, from) = (recorded.batch, recorded.from);
-        let images = read_recorded_batch(server, options, &sums.run_id, batch, from).await?;
+    let run_id = sums.run_id.clone();
+    let recorded = read_recorded(server, options, &run_id).await?;
+    let applied = recorded.into_iter().filter(|found| found.is_applied);
+    let images =
+        applied.map(|found| read_recorded_batch(server, options, &run_id, found.batch, found.from));
+    let mut images = stream::iter(images).buffered(options.workers());
+    while let Some(images) = images.try_next().await? {
         for change in images.written.changes() {
             sums.tokens += 1;
             sums.amount += i128::from(change.amount.unwrap_or(0));

@@ -7,6 +7,7 @@ use super::options::MonitorOptions;
 use super::scratch::ScratchDirectory;
 use super::users::Users;
 use crate::analysis::{AnalyzeOptions, FingerprintKey, RuleOptions, SpentAt};
+use crate::background::standing_back;
 use crate::export::{ExportError, ExportOptions, ReadConsistency, Secrets, export};
 use crate::model::{FindingCode, Timestamp};
 use crate::plan::{
@@ -124,8 +125,9 @@ pub(super) async fn run(
     let exported = export(server, &snapshot, &how, progress, &elapsed).await?;
     let cluster_time = exported.snapshot.cluster_time;
     let (options, progress) = (options.clone(), Arc::clone(progress));
-    let analysed =
-        tokio::task::spawn_blocking(move || analyse(scratch.path(), &options, &progress, began));
+    let analysed = tokio::task::spawn_blocking(move || {
+        standing_back(|| analyse(scratch.path(), &options, &progress, began))
+    });
     let mut pass = analysed.await.map_err(|_| PassError::Died)??;
     pass.number = number;
     pass.began_at = began_at;
@@ -145,6 +147,7 @@ fn export_options(server: &Server, options: &MonitorOptions) -> ExportOptions {
             DeploymentKind::ReplicaSet | DeploymentKind::Mongos => ReadConsistency::Snapshot,
         },
         tool: options.tool.clone(),
+        stands_back: true,
         ..ExportOptions::default()
     }
 }

@@ -9,13 +9,32 @@
 
 use crate::analysis::{ProposedChange, RULE};
 use crate::document::{
-    DocumentBuilder, Malformed, Value, ValueKind, elements, find, may_hold_secret, remove_field,
+    DocumentBuilder, Malformed, Value, ValueKind, elements, may_hold_secret, remove_field,
     set_field, validate,
 };
 use crate::model::{Sha256Hash, Timestamp, hash_bytes};
 
 /// The fields that a change sets, in the order in which they are set.
 const FIELDS: [&str; 3] = ["status", "spent_at", "updatedAt"];
+
+/// The fields of a change's document that are read.
+const NAMES: [&str; 15] = [
+    "_id",
+    "ordinal",
+    "rule",
+    "npub",
+    "wallet_id",
+    "mint_url",
+    "transaction_id",
+    "amount",
+    "createdAt",
+    "before",
+    "after",
+    "bytesBefore",
+    "bytesAfter",
+    "sha256Before",
+    "sha256After",
+];
 
 /// Appends `change` to `out` as its BSON document.
 pub fn encode(change: &ProposedChange<'_>, out: &mut Vec<u8>) {
@@ -154,10 +173,15 @@ impl<'a> Change<'a> {
     /// [`ChangeFault`] when it is not one.
     pub fn decode(document: &'a [u8]) -> Result<Change<'a>, ChangeFault> {
         validate(document)?;
-        let field = |name: &'static str| {
-            find(document, name.as_bytes()).map(|element| element.map(|e| e.value))
-        };
-        let need = |name| field(name)?.ok_or(ChangeFault::Field(name));
+        let mut values = [None; NAMES.len()];
+        for element in elements(document)? {
+            let element = element?;
+            if let Some(place) = NAMES.iter().position(|name| name.as_bytes() == element.name) {
+                values[place].get_or_insert(element.value);
+            }
+        }
+        let field = |name| values[NAMES.iter().position(|known| *known == name)?];
+        let need = |name| field(name).ok_or(ChangeFault::Field(name));
         let number = |name| {
             let value = need(name)?.as_amount().and_then(|n| u64::try_from(n).ok());
             value.ok_or(ChangeFault::Field(name))
@@ -180,12 +204,12 @@ impl<'a> Change<'a> {
         Ok(Change {
             id: need("_id")?,
             ordinal: number("ordinal")?,
-            npub: field("npub")?,
-            wallet_id: field("wallet_id")?,
-            mint_url: field("mint_url")?,
-            transaction_id: field("transaction_id")?,
-            amount: field("amount")?.and_then(Value::as_amount),
-            created_at: field("createdAt")?,
+            npub: field("npub"),
+            wallet_id: field("wallet_id"),
+            mint_url: field("mint_url"),
+            transaction_id: field("transaction_id"),
+            amount: field("amount").and_then(Value::as_amount),
+            created_at: field("createdAt"),
             before: images("before")?,
             after: images("after")?,
             bytes_before: number("bytesBefore")?,

@@ -164,7 +164,12 @@ proptest! {
             })).collect()
         }
         let document = encode(&fields);
-        prop_assert_eq!(redacted(&Redaction::OmitKeys, &document), encode(&without(&fields)));
+        let omitted = encode(&without(&fields));
+        prop_assert_eq!(redacted(&Redaction::OmitKeys, &document), omitted.clone());
+        // A document that is said to stay as it is must do so.
+        prop_assert!(omitted == document || !Redaction::OmitKeys.leaves(&document));
+        prop_assert!(Redaction::OmitKeys.leaves(&omitted) || holds(&omitted, KEY_NAME));
+        prop_assert!(Redaction::None.leaves(&document) && !hashing(7).leaves(&document));
         prop_assert_eq!(redacted(&Redaction::None, &document), document);
     }
 }
