@@ -200,6 +200,8 @@ fn read_raw_batches(uri: &str) {
                 black_box(batch.unwrap());
             }
         }
+        drop(session);
+        client.shutdown().await;
     });
 }
 
