@@ -12,6 +12,7 @@ use crate::snapshot::input::{Chunk, Collection, InputError};
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::verify::id_hash;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 
 const SORTER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -76,10 +77,13 @@ pub struct Difference {
 pub struct FieldDifference {
     /// Its name.
     pub name: String,
-    /// Its value in the first, `(absent)`, or `(not shown)`.
-    pub before: String,
+    /// Its value in the first: `null`, or text, which names the type where only that may be shown. Not there when
+    /// the field is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<serde_json::Value>,
     /// Its value in the second, likewise.
-    pub after: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<serde_json::Value>,
 }
 
 /// Why a comparison could not be done.
@@ -309,7 +313,7 @@ struct Described {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct DescribedField {
     name: String,
-    shown: String,
+    shown: serde_json::Value,
     hash: Sha256Hash,
 }
 
@@ -323,23 +327,27 @@ fn describe(document: &[u8]) -> Result<Described, Malformed> {
         let is_shown = SHOWN.contains(&element.name);
         described.fields.push(DescribedField {
             name: String::from_utf8_lossy(element.name).into_owned(),
-            shown: if is_shown { shown(element.value) } else { "(not shown)".into() },
+            shown: match is_shown {
+                true => shown(element.value),
+                false => json!(format!("({:?}, not shown)", element.value.kind)),
+            },
             hash: hash_bytes(&[&[element.value.kind.byte()], element.value.bytes].concat()),
         });
     }
     Ok(described)
 }
 
-fn shown(value: Value<'_>) -> String {
+fn shown(value: Value<'_>) -> serde_json::Value {
     match value.kind {
-        ValueKind::DateTime | ValueKind::Null => date_text(value),
+        ValueKind::Null => serde_json::Value::Null,
+        ValueKind::DateTime => json!(date_text(value)),
         ValueKind::Int32 | ValueKind::Int64 | ValueKind::Double | ValueKind::Decimal128 => {
             match value.as_amount() {
-                Some(amount) => format!("{amount} ({:?})", value.kind),
-                None => identifier_text(value),
+                Some(amount) => json!(format!("{amount} ({:?})", value.kind)),
+                None => json!(identifier_text(value)),
             }
         }
-        _ => identifier_text(value),
+        _ => json!(identifier_text(value)),
     }
 }
 
@@ -387,8 +395,8 @@ fn difference(collection: &str, [first, second]: [Option<Described>; 2]) -> Diff
             let name = "(order of the fields)".to_owned();
             fields.push(FieldDifference {
                 name,
-                before: "as it was".into(),
-                after: "another".into(),
+                before: Some(json!("as it was")),
+                after: Some(json!("another")),
             });
         }
     }
@@ -400,6 +408,6 @@ fn field(
     before: Option<&DescribedField>,
     after: Option<&DescribedField>,
 ) -> FieldDifference {
-    let text = |side: Option<&DescribedField>| side.map_or("(absent)".into(), |f| f.shown.clone());
-    FieldDifference { name: name.to_owned(), before: text(before), after: text(after) }
+    let shown = |side: Option<&DescribedField>| side.map(|field| field.shown.clone());
+    FieldDifference { name: name.to_owned(), before: shown(before), after: shown(after) }
 }

@@ -233,8 +233,12 @@ fn cells_that_do_not_follow_are_noticed_by_the_check_that_is_about_them() {
             5 => more(&mut row[5]),
             _ => row[column].push('0'),
         });
-        let failures = failed(&place.audit_with("reports/changes.csv", &text));
+        let report = place.audit_with("reports/changes.csv", &text);
+        let failures = failed(&report);
         assert!(failures.contains(&"changes.csv"), "column {column}: {failures:?}");
+        let said = |name| &report.checks.iter().find(|check| check.name == name).unwrap().detail;
+        assert!(said("changes.csv").contains("(row 4, "), "{}", said("changes.csv"));
+        assert!(said("report.html").starts_with("not compared"), "{}", said("report.html"));
     }
     for (file, columns) in [("balance_deltas.csv", 0..9), ("balances.csv", 0..9)] {
         for column in columns {

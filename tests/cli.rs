@@ -341,7 +341,10 @@ fn fail_on_exits_with_4_only_when_a_named_finding_occurs() {
     .enumerate()
     {
         let line = format!("analyze @{dump} @plan-{number} --json --fail-on {codes}");
-        assert!(place.run(&line).exits(exit).json()["plan"]["sha256"].is_string(), "{line}");
+        let outcome = place.run(&line).exits(exit);
+        assert!(outcome.json()["plan"]["sha256"].is_string(), "{line}");
+        let is_named = outcome.stderr.contains(codes.rsplit(',').next().unwrap_or_default());
+        assert_eq!(is_named, exit == 4 && codes != "any", "{line}: {}", outcome.stderr);
         assert!(place.at(&format!("plan-{number}/plan.json")).exists(), "{line}");
     }
     place.run("analyze @dump @more --fail-on no_such_finding").exits(2);
@@ -427,6 +430,7 @@ fn an_output_inside_an_input_is_refused() {
     for line in [
         "analyze @dump @dump/plan",
         "analyze @dump @dump/nctool/deep/plan",
+        "analyze @dump @plan/deep/plan",
         "analyze @dump/nctool @dump/nctool/plan",
         "rehearse @dump --keep @dump/kept",
         &format!("apply @plan --snapshot @dump --out @dump/copy {CONSENT}"),
@@ -526,6 +530,9 @@ fn usage_errors_exit_with_2_in_the_form_that_was_asked_for() {
         "apply @plan",
         "diff @dump",
         "diff @dump @dump --limit many",
+        "analyze @dump @plan --uri mongodb://127.0.0.1:1/nctool",
+        "apply @plan --snapshot @dump --out @copy --uri mongodb://127.0.0.1:1/nctool",
+        "verify @plan --snapshot @dump --uri mongodb://127.0.0.1:1/nctool",
     ] {
         let plain = place.run(line).exits(2);
         assert_eq!(plain.stdout, "", "{line}");
@@ -536,6 +543,83 @@ fn usage_errors_exit_with_2_in_the_form_that_was_asked_for() {
     }
     assert_eq!(names_in(place.root.path()), [""; 0]);
     run([""; 0]).exits(2);
+}
+
+#[test]
+fn a_uri_in_the_environment_does_not_keep_anyone_from_working_on_a_copy() {
+    let place = Place::with_plan();
+    for line in ["verify @plan --snapshot @dump", "analyze @dump @another"] {
+        let mut command = remelt(place.arguments(line));
+        finish(command.env("MONGODB_URI", "mongodb://127.0.0.1:1/nctool"))
+            .exits(if line.starts_with("verify") { 4 } else { 0 });
+    }
+}
+
+#[test]
+fn explain_believes_no_altered_report_and_takes_no_finding_about_users_for_a_tokens() {
+    let place = Place::with_plan();
+    let path = place.at("plan/reports/findings.csv");
+    let whole = fs::read_to_string(&path).unwrap();
+    let token = whole.lines().nth(1).unwrap().split(',').nth(2).unwrap().to_owned();
+    let explain = |token: &str| run(["explain", arg(&place.at("plan")), token, "--json"]);
+    let explained = explain(&token).exits(0).json();
+    assert_eq!(explained["tokenId"], token);
+    assert_eq!(explain("").exits(1).error().0, "not_in_plan");
+
+    let without =
+        whole.lines().filter(|row| !row.contains(&token)).collect::<Vec<_>>().join("\r\n");
+    for altered in [whole.replacen("melted", "Melted", 1), without + "\r\n"] {
+        assert_ne!(altered, whole);
+        fs::write(&path, altered).unwrap();
+        assert_eq!(explain(&token).exits(3).error().0, "altered_report");
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(explain(&token).exits(3).error().0, "altered_report");
+}
+
+#[test]
+fn differences_tell_absent_null_and_text_apart() {
+    let place = Place::empty();
+    let token = |spent_at: Option<bson::Bson>| {
+        let mut token = bson::doc! {"_id": 1, "status": "spent", "proofs": [1]};
+        token.extend(spent_at.map(|value| ("spent_at".to_owned(), value)));
+        token.to_vec().unwrap()
+    };
+    let values = [None, Some(bson::Bson::Null), Some("null".into()), Some("".into())];
+    for (number, value) in values.into_iter().enumerate() {
+        write_dump(&place.at(&number.to_string()), &token(value), Some(&[]));
+    }
+    let mut seen = Vec::new();
+    for line in ["diff @0 @1", "diff @1 @2", "diff @2 @3", "diff @3 @0"] {
+        let row = place.run(line).exits(4).stdout;
+        seen.push(row.lines().last().unwrap().split_whitespace().collect::<Vec<_>>().join(" "));
+        let field =
+            &place.run(&format!("{line} --json")).exits(4).json()["differences"][0]["fields"][0];
+        seen.push(field.to_string());
+    }
+    assert_eq!(
+        seen,
+        [
+            "spent_at (absent) -> null",
+            r#"{"name":"spent_at","after":null}"#,
+            r#"spent_at null -> "null""#,
+            r#"{"name":"spent_at","before":null,"after":"null"}"#,
+            r#"spent_at "null" -> """#,
+            r#"{"name":"spent_at","before":"null","after":""}"#,
+            r#"spent_at "" -> (absent)"#,
+            r#"{"name":"spent_at","before":""}"#,
+        ]
+    );
+}
+
+#[test]
+fn a_command_that_is_suggested_can_be_pasted() {
+    let place = Place::empty();
+    place.put_dump("dump", 1);
+    let plan = place.at("my plan");
+    let suggested = run(["analyze", arg(&place.at("dump")), arg(&plan)]).exits(0).stdout;
+    let last = suggested.lines().last().unwrap();
+    assert_eq!(last.trim(), format!("remelt preview '{}'", arg(&plan)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::support::live::{Ledger, connect, generated, melted, options_for};
 use crate::support::mongod::{Options, ReplicaSet, Standalone};
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Document, RawDocumentBuf, doc};
 use remelt::decide::OnDrift;
 use remelt::live::{
     CheckResult, ExitClass, RollbackOf, RunError, RunOptions, apply, rollback, status, validate,
@@ -226,6 +226,89 @@ async fn a_stopped_run_is_in_the_way_of_other_plans_and_goes_on() {
     let rest = ledger.apply().await.unwrap();
     assert_eq!((rest.run_id, rest.applied, rest.already_applied), (report.run_id, 500, 100));
     assert_eq!(ledger.most_writes_of_a_token().await, 1);
+}
+
+/// A run of 600 changes in batches of 100 that is stopped after the first batch.
+async fn stopped_after_100(ledger: &Ledger) -> String {
+    let progress = std::sync::Arc::new(Progress::new());
+    let stop = std::sync::Arc::clone(&progress);
+    let hook = move |step: &str| {
+        if step == "batch noted" {
+            stop.stop();
+        }
+    };
+    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
+    let options = RunOptions { workers: 1, batch_changes_max: Some(100), step, ..ledger.options() };
+    let server = ledger.server().await;
+    apply(&ledger.plan(), &server, &options, &progress).await.unwrap().run_id
+}
+
+#[tokio::test]
+async fn a_rollback_without_all_of_its_images_never_looks_like_a_success() {
+    let ledger = Ledger::new(&melted(600)).await;
+    let run = stopped_after_100(&ledger).await;
+    let applied = ledger.tokens.read().await;
+    let journal = ledger.database.collection::<Document>("remelt_journal");
+    let whole = journal.find_one(doc! {}).await.unwrap().unwrap();
+    let server = ledger.server().await;
+    let options = ledger.options();
+    let put = async |document: Option<Document>| {
+        journal.delete_many(doc! {}).await.unwrap();
+        if let Some(document) = document {
+            journal.insert_one(document).await.unwrap();
+        }
+    };
+
+    let mut unreadable = whole.clone();
+    unreadable.insert("changes", "100");
+    for (document, code) in [(Some(unreadable), "journal_altered"), (None, "no_backup_data_found")]
+    {
+        put(document).await;
+        let of = RollbackOf::Run(&run);
+        let error = rollback(of, &server, &options, &Progress::new()).await.unwrap_err();
+        assert_eq!((error.code(), error.class()), (code, ExitClass::Refused), "{error}");
+        assert!(remelt::live::undoing(of, &server, &options).await.is_err(), "{code}");
+    }
+
+    // A killed run did not write how many it applied; the journal beside the plan knows.
+    let runs = ledger.database.collection::<Document>("remelt_runs");
+    let killed = doc! {"$unset": {"applied": 1}, "$set": {"state": "running"}};
+    runs.update_one(doc! {"_id": &run}, killed).await.unwrap();
+    let error = ledger.roll_back().await.unwrap_err();
+    refused(&error, "no_backup_data_found", "the journal beside the plan says was committed");
+    ledger.assert_documents(&applied, "nothing is restored").await;
+
+    // A tool that restores from text writes small numbers as int32.
+    let mut restored = whole;
+    restored.insert("changes", 100_i32);
+    put(Some(restored)).await;
+    assert_eq!(ledger.roll_back().await.unwrap().restored, 100);
+    ledger.assert_documents(&ledger.before, "rolled back").await;
+}
+
+/// Makes the token what `bytes` say, in its place.
+async fn put_token(ledger: &Ledger, id: i32, bytes: &[u8]) {
+    let token = RawDocumentBuf::from_bytes(bytes.to_vec()).unwrap();
+    let tokens = ledger.database.collection::<RawDocumentBuf>("cashu_tokens");
+    let replaced = tokens.replace_one(doc! {"_id": id}, token).await.unwrap();
+    assert_eq!(replaced.modified_count, 1);
+}
+
+#[tokio::test]
+async fn what_was_as_wanted_before_is_no_drift_on_the_next_call_either() {
+    let ledger = Ledger::new(&melted(600)).await;
+    let planned = ledger.planned();
+    put_token(&ledger, 7, &planned[7]).await;
+    stopped_after_100(&ledger).await;
+    let rest = ledger.apply().await.unwrap();
+    assert_eq!((rest.applied, rest.already_applied, rest.drifted), (500, 100, 0));
+    ledger.assert_documents(&planned, "applied").await;
+
+    put_token(&ledger, 3, &ledger.before[3]).await;
+    let first = ledger.roll_back().await.unwrap();
+    assert_eq!((first.restored, first.already_restored, first.drifted), (598, 1, 0));
+    let again = ledger.roll_back().await.unwrap();
+    assert_eq!((again.restored, again.already_restored, again.drifted), (0, 599, 0));
 }
 
 #[tokio::test]

@@ -25,7 +25,12 @@ pub(super) fn changes(plan: &Plan, progress: &Progress) -> Result<String, Stop> 
             let differs = differing_cell(&change, &row);
             hold(differs.is_none(), || {
                 let column = differs.and_then(|cell| table.header().get(cell)).unwrap_or_default();
-                format!("row {number}: {} is not the change's", String::from_utf8_lossy(column))
+                format!(
+                    "{} of token {} (row {}, counted as a spreadsheet does) is not what changes.bson says",
+                    String::from_utf8_lossy(column),
+                    crate::analysis::cell_text(&identifier_text(change.id)),
+                    number + 2
+                )
             })?;
             number += 1;
         }

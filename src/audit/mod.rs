@@ -93,6 +93,9 @@ fn hold(holds: bool, what: impl FnOnce() -> String) -> Result<(), Stop> {
     if holds { Ok(()) } else { Err(Stop::Fails(what())) }
 }
 
+/// The check that each CSV report is the one that the plan names.
+const BOUND_REPORTS: &str = "reports bound by the plan";
+
 const ANEW: &str = "do not use this plan: make it anew with remelt analyze, and compare the hashes";
 
 fn check(name: &'static str, answer: Result<String, Stop>) -> Result<Check, AuditError> {
@@ -140,7 +143,7 @@ fn audit_plan(
 ) -> Result<(), AuditError> {
     checks.push(check("batch hashes", files::batches(plan, progress))?);
     checks.push(check("file hashes", files::sums(plan))?);
-    checks.push(check("reports bound by the plan", files::bound_reports(plan))?);
+    checks.push(check(BOUND_REPORTS, files::bound_reports(plan))?);
     checks.push(check("changes.csv", balances::changes(plan, progress))?);
     checks.push(check("balances and sums", balances::balances(plan, progress))?);
     let found = findings::read(plan, progress);
@@ -154,12 +157,22 @@ fn audit_plan(
         Err(stop) => (Err(stop), None),
     };
     checks.push(check("summary.json", answer)?);
+    // What is made from the reports can't be compared when one of them is altered.
+    let not_compared =
+        |name| Check::fail(name, "not compared: what it is made from does not hold", ANEW);
+    let fails = |it: &Check| it.name == BOUND_REPORTS && it.result == CheckResult::Fail;
+    let are_reports_intact = !checks.iter().any(fails);
     checks.push(match (found, summary) {
-        (Some(found), Some(summary)) => files::page(plan, &summary, &found.shown, options)?,
-        _ => Check::fail("report.html", "not compared: what it is made from does not hold", ANEW),
+        (Some(found), Some(summary)) if are_reports_intact => {
+            files::page(plan, &summary, &found.shown, options)?
+        }
+        _ => not_compared("report.html"),
     });
     if has_parquet(plan.directory()) {
-        checks.push(files::parquet(plan, options, progress)?);
+        checks.push(match are_reports_intact {
+            true => files::parquet(plan, options, progress)?,
+            false => not_compared("parquet files"),
+        });
     }
     Ok(())
 }

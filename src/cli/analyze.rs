@@ -5,7 +5,9 @@ use super::failure::{Exit, Refusal};
 use super::output::Output;
 use super::progress::watched;
 use super::render;
-use super::run::{build_options, connect, open_snapshot, refuse_inside, runtime};
+use super::run::{
+    build_options, connect, open_snapshot, refuse_inside, refuse_inside_plans, runtime,
+};
 use remelt::cluster::{ClusterConsistency, ClusterError, ClusterOptions, analyze_in_cluster};
 use remelt::plan::{AnalyzeReport, BuildOptions, build};
 use std::path::Path;
@@ -30,8 +32,10 @@ pub(crate) fn run(args: &AnalyzeArgs, output: &Output) -> anyhow::Result<Exit> {
         }
     };
     output.result(&report, &render::analyze(&report))?;
-    if args.fail_on.iter().any(|wanted| occurs(&report, *wanted)) {
-        output.note("a finding named by --fail-on occurs: the exit code is 4");
+    let occurring = occurring(&report, &args.fail_on);
+    if !occurring.is_empty() {
+        let codes = occurring.join(", ");
+        output.note(&format!("named by --fail-on and found: {codes}; the exit code is 4"));
         return Ok(Exit::LeftOver);
     }
     Ok(Exit::Done)
@@ -46,6 +50,7 @@ fn locally(
 ) -> anyhow::Result<AnalyzeReport> {
     let opened = open_snapshot(snapshot, &args.source, output)?;
     refuse_inside(plan_dir, snapshot, "snapshot")?;
+    refuse_inside_plans(plan_dir)?;
     let options = BuildOptions { parquet: args.parquet, ..build_options(&args.rule) };
     Ok(watched(output, |progress| {
         build(&opened, plan_dir, &options, &|| started.elapsed(), progress)
@@ -98,12 +103,16 @@ fn cluster_options(args: &AnalyzeArgs) -> ClusterOptions {
     }
 }
 
-fn occurs(report: &AnalyzeReport, wanted: FailOn) -> bool {
-    report.findings.iter().any(|(code, finding)| {
-        let is_wanted = match wanted {
+/// The codes among those `wanted` that there are findings of.
+fn occurring<'r>(report: &'r AnalyzeReport, wanted: &[FailOn]) -> Vec<&'r str> {
+    let is_wanted = |code: &str| {
+        wanted.iter().any(|wanted| match wanted {
             FailOn::Any => true,
             FailOn::Code(wanted) => wanted.as_str() == code,
-        };
-        is_wanted && finding["count"].as_u64().unwrap_or(0) > 0
-    })
+        })
+    };
+    let findings = report.findings.iter();
+    let occurring = findings
+        .filter(|(code, finding)| is_wanted(code) && finding["count"].as_u64().unwrap_or(0) > 0);
+    occurring.map(|(code, _)| code.as_str()).collect()
 }

@@ -4,7 +4,8 @@ use super::config::nearest;
 use super::failure::Refusal;
 use super::monitoring::MonitorArgs;
 use clap::builder::{PathBufValueParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, Parser, Subcommand, ValueEnum};
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
 use remelt::live::WORKERS_DEFAULT;
 use remelt::model::{FindingCode, Timestamp};
@@ -349,6 +350,24 @@ pub(crate) struct TargetArgs {
 pub(crate) enum Target<'a> {
     Server(ServerArgs),
     Snapshot(&'a Path),
+}
+
+/// Refuses a command line that names a database and a snapshot to work on. A MONGODB_URI in the environment is
+/// no such name: it stands there for other commands.
+pub(crate) fn names_two_targets(matches: &ArgMatches) -> Option<Refusal> {
+    let (command, given) = matches.subcommand()?;
+    let is_given = |id| given.value_source(id) == Some(ValueSource::CommandLine);
+    let is_local = || given.get_one("engine") == Some(&EngineArg::Local);
+    let message = match command {
+        "analyze" if is_local() && is_given("uri") => {
+            "--uri is for --engine mongodb, and a snapshot is read without it; leave one of them out"
+        }
+        "apply" | "verify" if is_given("uri") && is_given("snapshot") => {
+            "--uri and --snapshot both name what to work on; leave one of them out"
+        }
+        _ => return None,
+    };
+    Some(Refusal::usage(message))
 }
 
 impl TargetArgs {

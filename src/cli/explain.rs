@@ -42,6 +42,7 @@ pub(crate) struct Explanation {
     pub(crate) more_siblings: u64,
 }
 
+const FINDINGS: &str = "findings.csv";
 const REASON: &str = "transaction_type is melted, so its money was paid out over Lightning; status is \
                       unspent, so it still counts in the user's balance";
 const OTHER_SHAPE: &str =
@@ -63,10 +64,18 @@ pub(crate) fn run(args: &ExplainArgs, output: &Output) -> anyhow::Result<Exit> {
         add_family(&mut explanation, family);
     }
     if !is_known {
-        let message = "neither the plan nor its reports know this token, which is so for every token that \
-                       is in order; check the id, or add --snapshot SNAPSHOT to look it up there";
-        let exit = Exit::Failed;
-        return Err(Refusal { exit, code: "not_in_plan", message: message.into() }.into());
+        let (exit, code) = (Exit::Failed, "not_in_plan");
+        let message = match &args.snapshot {
+            None => "neither the plan nor its reports know this token, which is so for every token that is in \
+                     order; check the id, or add --snapshot SNAPSHOT to look it up there"
+                .to_owned(),
+            Some(snapshot) => format!(
+                "neither the plan, nor its reports, nor {} know a token with this _id; check the id, which is \
+                 24 hex digits for an ObjectId",
+                snapshot.display()
+            ),
+        };
+        return Err(Refusal { exit, code, message }.into());
     }
     if !is_planned {
         explanation.reason = why_not(&explanation.findings);
@@ -146,14 +155,22 @@ fn fields(images: &FieldImages<'_>) -> Map<String, serde_json::Value> {
 
 /// Fills in what the reports say of the token.
 fn add_findings(to: &mut Explanation, plan: &Plan) -> anyhow::Result<()> {
-    let path = plan.directory().join("reports/findings.csv");
+    let Some(path) = plan.intact_report(FINDINGS) else {
+        let message = format!(
+            "reports/{FINDINGS} in {} is missing or not the one that the plan names, so nothing in it can be \
+             trusted; remelt audit says what else is altered, and remelt analyze makes the plan anew",
+            plan.directory().display()
+        );
+        return Err(Refusal::new("altered_report", message).into());
+    };
     let mut reader = csv::Reader::from_path(&path)
         .with_context(|| format!("could not read {}; analyze anew", path.display()))?;
     let shown = cell_text(&to.token_id);
     for row in reader.records() {
         let row = row.with_context(|| format!("{} is not CSV; analyze anew", path.display()))?;
         let cell = |at: usize| row.get(at).unwrap_or_default().to_owned();
-        if cell(2) == to.token_id || cell(2) == shown {
+        // A finding about a user and a mint names no token.
+        if !cell(2).is_empty() && (cell(2) == to.token_id || cell(2) == shown) {
             to.findings.push([cell(0), cell(6)]);
             (to.npub, to.mint_url) = (cell(3), cell(4));
         }

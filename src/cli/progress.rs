@@ -57,7 +57,8 @@ fn stop_on_signal(progress: &Arc<Progress>, output: Output) {
     let _ = ctrlc::set_handler(move || {
         if progress.is_stopped() {
             let message = format!(
-                "stopped at once; what was committed is recorded, the same command goes on or starts anew: {}",
+                "stopped at once; what was committed to a database is recorded, and what lies half-made in \
+                 a hidden or scratch directory is removed by the next such command; go on or start anew with: {}",
                 this_command()
             );
             output.print_error("interrupted", &message);

@@ -14,7 +14,8 @@ use remelt::publish::StagedDirectory;
 use remelt::snapshot::Snapshot;
 use remelt::verify::{VerifyReport, verify};
 use serde::Serialize;
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -47,8 +48,15 @@ pub(crate) fn run(args: &RehearseArgs, output: &Output) -> anyhow::Result<Exit> 
             sweep_scratch();
             let scratch = tempfile::Builder::new()
                 .prefix(SCRATCH_PREFIX)
+                .permissions(Permissions::from_mode(0o700))
                 .tempdir()
-                .context("could not create a scratch directory; set TMPDIR to a place with room")?;
+                .with_context(|| {
+                    let place = std::env::temp_dir();
+                    format!(
+                        "could not create a scratch directory in {}; set TMPDIR to a place with room",
+                        place.display()
+                    )
+                })?;
             let lock =
                 File::open(scratch.path()).context("could not open the scratch directory")?;
             lock.try_lock().context("could not lock the scratch directory")?;

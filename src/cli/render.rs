@@ -10,7 +10,7 @@ pub(crate) use status::status;
 
 use super::paint::{Tone, columns_of, toned};
 use super::rehearse::RehearseReport;
-use super::run::this_command;
+use super::run::{for_shell, this_command};
 use remelt::audit::AuditReport;
 use remelt::diff::DiffReport;
 use remelt::export::ExportReport;
@@ -204,12 +204,10 @@ pub(crate) fn analyze(report: &AnalyzeReport) -> String {
         bytes(report.snapshot.bytes)
     );
     line!(text, "           {}", consistency(report.snapshot.consistency.as_str()));
-    line!(
-        text,
-        "Melted     {}; health score {}",
-        melted(stats.total_melted_tokens, stats.problematic_tokens, stats.spent_melted_tokens),
-        score(report.health_score)
-    );
+    let melted =
+        melted(stats.total_melted_tokens, stats.problematic_tokens, stats.spent_melted_tokens);
+    line!(text, "Melted     {melted}");
+    line!(text, "           health score {}", score(report.health_score));
     line!(text);
     text += &findings_table(report);
     line!(text);
@@ -253,8 +251,8 @@ fn plan(text: &mut String, plan: &PlanReport) {
         line!(text, "Nothing to repair: the plan changes no token.");
         return;
     }
-    line!(text, "Next: look at reports/findings.csv and reports/balance_deltas.csv, then");
-    line!(text, "  remelt preview {}", plan.path);
+    line!(text, "Next: look at findings.csv and balance_deltas.csv among the reports, then");
+    line!(text, "  remelt preview {}", for_shell(&plan.path));
 }
 
 fn consistency(word: &str) -> &'static str {
@@ -319,7 +317,7 @@ pub(crate) fn export(report: &ExportReport) -> String {
         bytes(report.performance.bytes_per_second)
     );
     line!(text);
-    line!(text, "Next: remelt analyze {} PLAN_DIR", snapshot.path);
+    line!(text, "Next: remelt analyze {} PLAN_DIR", for_shell(&snapshot.path));
     text
 }
 
@@ -469,7 +467,7 @@ pub(crate) fn validate(report: &ValidateReport, plan: &Path, same: &str) -> Stri
         prose(
             &mut text,
             "Ready. Next: ",
-            &format!("remelt apply {}{same} --confirm", plan.display()),
+            &format!("remelt apply {}{same} --confirm", for_shell(&plan.to_string_lossy())),
         );
     } else {
         line!(text, "Not ready: mend what failed and validate again.");
@@ -579,13 +577,14 @@ pub(crate) fn diff(report: &DiffReport) -> String {
         let kind = in_words(difference.kind).replace(" in ", " in the ");
         line!(text, "{} {} ({kind})", difference.collection, difference.id);
         for field in &difference.fields {
-            let row = format!("  {:<12} {} -> {}", field.name, field.before, field.after);
+            let [before, after] = [&field.before, &field.after].map(side);
+            let row = format!("  {:<12} {before} -> {after}", field.name);
             if row.chars().count() <= PROSE_COLUMNS {
                 line!(text, "{row}");
             } else {
                 line!(text, "  {}", field.name);
-                line!(text, "    - {}", field.before);
-                line!(text, "    + {}", field.after);
+                line!(text, "    - {before}");
+                line!(text, "    + {after}");
             }
         }
     }
@@ -594,6 +593,18 @@ pub(crate) fn diff(report: &DiffReport) -> String {
         line!(text, "More differences are not listed; raise --limit.");
     }
     text
+}
+
+/// A field's value on one side. Text that looks like something else stands in quotes.
+fn side(value: &Option<Value>) -> String {
+    match value {
+        None => "(absent)".to_owned(),
+        Some(Value::String(text)) if ["", "null", "(absent)"].contains(&text.as_str()) => {
+            format!("\"{text}\"")
+        }
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
 }
 
 /// `generate`.

@@ -8,7 +8,7 @@ use remelt::analysis::{AnalyzeOptions, FingerprintKey, RuleOptions};
 use remelt::decide::OnDrift;
 use remelt::live::RunOptions;
 use remelt::model::Timestamp;
-use remelt::plan::{BuildOptions, Plan};
+use remelt::plan::{BuildOptions, PLAN_FILE, Plan};
 use remelt::server::{Server, ServerError, ServerOptions};
 use remelt::snapshot::Snapshot;
 use std::hash::{BuildHasher, RandomState};
@@ -22,16 +22,18 @@ pub(crate) const TOOL: &str = concat!("remelt ", env!("CARGO_PKG_VERSION"));
 
 /// The command that was given, to be given again. Credentials in it are left out.
 pub(crate) fn this_command() -> String {
-    let quoted = |word: &str| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-        let word = without_credentials(word);
-        match !word.is_empty() && word.chars().all(is_plain) {
-            true => word,
-            false => format!("'{}'", word.replace('\'', "'\\''")),
-        }
-    };
-    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    let words = std::env::args_os().skip(1);
+    let words = words.map(|word| for_shell(&without_credentials(&word.to_string_lossy())));
     std::iter::once("remelt".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// `word` as a shell takes it for one word.
+pub(crate) fn for_shell(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 /// The time now.
@@ -114,6 +116,15 @@ pub(crate) fn open_snapshot(
     let snapshot = Snapshot::open(path, &args.input_options())?;
     snapshot.input.notes.iter().for_each(|note| output.note(note));
     Ok(snapshot)
+}
+
+/// Refuses an output directory inside any plan: a plan holds what remelt wrote there, and nothing else.
+pub(crate) fn refuse_inside_plans(out: &Path) -> anyhow::Result<()> {
+    let absolute = std::path::absolute(out)?;
+    match absolute.ancestors().skip(1).find(|above| above.join(PLAN_FILE).is_file()) {
+        Some(plan) => refuse_inside(out, plan, "plan"),
+        None => Ok(()),
+    }
 }
 
 /// Refuses an output directory inside a plan or snapshot that is read.

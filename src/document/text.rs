@@ -2,7 +2,7 @@
 
 use super::value::{Value, ValueKind};
 use crate::model::{Timestamp, hash_bytes};
-use memchr::memchr2_iter;
+use memchr::{memchr, memchr2_iter, memmem};
 
 /// An identifier as text: an ObjectId as 24 hex digits, text as itself, other scalars in a form that
 /// names their type and loses nothing. Text that is not UTF-8 shows U+FFFD in place of what is not.
@@ -32,8 +32,10 @@ pub fn identifier_text(value: Value<'_>) -> String {
 
 /// Longest binary that is an identifier: a UUID or a hash.
 const BINARY_SHOWN_MAX: usize = 4 + 1 + 32;
-/// What encoded ecash tokens begin with (NUT-00), before the version.
-const TOKEN_MARK: &[u8] = b"cashu";
+/// What encoded ecash tokens begin with (NUT-00), as text and raw, before the version.
+const TOKEN_MARKS: [&[u8]; 2] = [b"cashu", b"craw"];
+/// The name of a proof's secret where proofs are written as JSON.
+const JSON_SECRET: &[u8] = b"\"secret\"";
 /// The versions of encoded tokens, 3 and 4.
 const TOKEN_VERSIONS: [u8; 2] = *b"AB";
 
@@ -47,11 +49,13 @@ pub fn may_hold_secret(value: Value<'_>) -> bool {
     }
 }
 
-/// Whether text holds an encoded ecash token, which is money to whoever reads it.
+/// Whether text holds an encoded ecash token or proofs as JSON, which are money to whoever reads them.
 #[must_use]
 pub fn holds_token(text: &[u8]) -> bool {
     let [third, fourth] = TOKEN_VERSIONS;
-    memchr2_iter(third, fourth, text).any(|at| text[..at].ends_with(TOKEN_MARK))
+    let is_marked = |at| TOKEN_MARKS.iter().any(|mark| text[..at].ends_with(mark));
+    memchr2_iter(third, fourth, text).any(is_marked)
+        || memchr(b'"', text).is_some_and(|at| memmem::find(&text[at..], JSON_SECRET).is_some())
 }
 
 /// What stands in a date field: the time when it is a date, `null`, or the type that stands there
@@ -92,6 +96,7 @@ mod tests {
         for (kind, bytes) in [
             (ValueKind::Document, &wallet[..]),
             (ValueKind::String, token),
+            (ValueKind::String, b"\x1e\0\0\0[{\"secret\":\"canary\",\"C\":\"02\"}]\0"),
             (ValueKind::Binary, &[b'c'; 100]),
         ] {
             let value = Value { kind, bytes };

@@ -6,10 +6,12 @@
 //! equal. The key of the hash lives only in this process and is never written.
 //!
 //! Hashed are, at any depth and however often they occur: the values of [`SECRET_NAMES`]; whatever lies in
-//! `proofs` without a name of its own; text that holds an encoded token (`cashuA…`, `cashuB…`).
+//! `proofs` without a document of its own; what holds an encoded token (`cashuA…`, `cashuB…`, `crawB…`) or proofs as
+//! JSON text. Names of fields stay, whatever they say.
 
 use crate::document::{
     DOCUMENT_BYTES_MAX, Element, Fault, Malformed, Value, ValueKind, document_length, elements,
+    holds_token,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use memchr::memmem::Finder;
@@ -24,8 +26,6 @@ const KEY_NAME: &[u8] = b"p2pk_privkey";
 /// Finds [`KEY_NAME`] in a document's bytes.
 static KEY_NAME_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY_NAME));
 const PROOFS_NAME: &[u8] = b"proofs";
-/// How encoded tokens begin (NUT-00).
-const ENCODED_TOKENS: [&[u8]; 2] = [b"cashuA", b"cashuB"];
 /// Deeper than the server stores (181 levels measured with 6.0.5).
 const DEPTH_MAX: usize = 256;
 
@@ -171,14 +171,10 @@ impl Redaction {
         let is_proofs = within == Within::Proofs || element.name == PROOFS_NAME;
         match kind {
             ValueKind::Array if is_proofs => Fate::Enter(Within::Proofs),
+            ValueKind::Document if element.name == PROOFS_NAME => Fate::Enter(Within::Proofs),
             ValueKind::Document | ValueKind::Array => Fate::Enter(Within::Fields),
             _ if is_proofs => Fate::Hash,
-            ValueKind::String | ValueKind::Code | ValueKind::Symbol | ValueKind::Binary
-                if holds_token(bytes) =>
-            {
-                Fate::Hash
-            }
-            ValueKind::CodeWithScope if holds_token(bytes) => Fate::Hash,
+            _ if holds_token(bytes) => Fate::Hash,
             ValueKind::CodeWithScope => Fate::Enter(Within::Fields),
             _ => Fate::Keep,
         }
@@ -249,10 +245,6 @@ fn value_start(element: &Element<'_>) -> usize {
     element.end - element.value.bytes.len()
 }
 
-fn holds_token(bytes: &[u8]) -> bool {
-    bytes.windows(6).any(|window| ENCODED_TOKENS.contains(&window))
-}
-
 /// Where the scope begins in code with scope: after its length and its code, a string.
 fn scope_start(bytes: &[u8]) -> Option<usize> {
     let code = i32::from_le_bytes(*bytes.get(4..)?.first_chunk()?);
@@ -263,7 +255,7 @@ fn scope_start(bytes: &[u8]) -> Option<usize> {
 
 /// Sets the length field of what begins at `start` and ends `bytes`.
 fn restore_length(bytes: &mut [u8], start: usize) {
-    // Hashes make a value at most ten times as long, so a document stays far below i32::MAX.
+    // Hashes make an element at most 13 times as long, so a document stays far below i32::MAX.
     let length = i32::try_from(bytes.len() - start).unwrap_or(i32::MAX);
     bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }

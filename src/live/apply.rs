@@ -125,7 +125,7 @@ impl Run<'_> {
             let mut log = held(&self.log);
             log.append(&started)?;
             log.reconcile(recorded, local)?;
-            log.already = recorded.iter().map(|r| r.changes - r.left.min(r.changes)).sum();
+            log.already = recorded.iter().map(|found| found.reached(Goal::Apply)).sum();
             log.take_over_drift(recorded, local);
         }
         if self.options.on_drift == OnDrift::Abort {

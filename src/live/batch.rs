@@ -186,7 +186,7 @@ impl Attempt<'_> {
             Step::Record => {}
             _ => self.set(session, &seen, from).await?,
         }
-        self.note_left(session, &seen, from).await?;
+        self.note_left(session, &seen, from, to).await?;
         self.prove(session, &seen, from, to).await?;
         self.reached("documents written and read back");
         Ok(UnitDone { written: seen.count(from), already: seen.count(to), drifted })
@@ -215,16 +215,20 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Notes in the journal document which documents were not written.
+    /// Notes in the journal document which documents were not written, and how many of them were as wanted.
     async fn note_left(
         &self,
         session: &mut impl Session,
         seen: &Observation,
         from: Seen,
+        to: Seen,
     ) -> Result<(), Fault> {
         let left = (0_u64..).zip(&seen.0).filter(|(_, seen)| **seen != from);
         let left: Vec<u64> = left.map(|(position, _)| position).collect();
-        if left.is_empty() { Ok(()) } else { session.note_left(self.unit, &left).await }
+        match left.is_empty() {
+            true => Ok(()),
+            false => session.note_left(self.unit, &left, seen.count(to)).await,
+        }
     }
 
     /// Reads the written documents back in the same transaction: what is committed are these bytes.
@@ -302,8 +306,7 @@ impl Attempt<'_> {
         if let Some(done) = attempted {
             return Ok(UnitEnd::Done(done));
         }
-        let written = found.changes - found.left.min(found.changes);
-        let already = written - found.not_restored.min(written);
+        let already = found.reached(self.context.goal);
         Ok(UnitEnd::Done(UnitDone { written: 0, already, drifted: Vec::new() }))
     }
 }

@@ -147,11 +147,13 @@ impl Session for MongoSession<'_> {
         })
     }
 
-    async fn note_left(&mut self, unit: &Unit, left: &[u64]) -> Result<(), Fault> {
+    async fn note_left(&mut self, unit: &Unit, left: &[u64], found: u64) -> Result<(), Fault> {
         let left: Vec<Bson> = left.iter().map(|place| Bson::Int64(number(*place))).collect();
         let id = journal_id(self.context.run_id, unit.batch, unit.from);
+        let goal = self.context.goal;
+        let set = doc! {left_field(goal): left, found_field(goal): number(found)};
         let update = doc! {"update": JOURNAL_COLLECTION, "updates": [
-            {"q": {"_id": id}, "u": {"$set": {left_field(self.context.goal): left}}},
+            {"q": {"_id": id}, "u": {"$set": set}},
         ]};
         let privilege = "update on remelt_journal";
         self.command(update, "record a batch", privilege).await.map(drop)
@@ -185,6 +187,14 @@ impl Session for MongoSession<'_> {
 
     async fn check_lease(&mut self) -> Result<(), RunError> {
         self.lease.check().await
+    }
+}
+
+/// The field of a journal document that counts what was not written because it was as wanted.
+pub(super) fn found_field(goal: Goal) -> &'static str {
+    match goal {
+        Goal::Apply => "foundApplied",
+        Goal::Rollback => "foundRestored",
     }
 }
 

@@ -17,7 +17,9 @@ use super::store::{
 };
 use super::work::{UnitKey, Work, held};
 use crate::decide::OnDrift;
-use crate::journal::{DRIFT_LISTED_MAX, DriftEntry, Goal, Record, RunDirectory, RunState};
+use crate::journal::{
+    BatchOutcome, DRIFT_LISTED_MAX, DriftEntry, Goal, Record, RunDirectory, RunState,
+};
 use crate::journal::{RollbackReport, pace_of};
 use crate::model::{Sha256Hash, Timestamp};
 use crate::plan::Plan;
@@ -119,6 +121,7 @@ async fn with_lease(
         RollbackOf::Run(_) => (None, Vec::new()),
     };
     let plan_sha256 = run.plan_sha256.unwrap_or(Sha256Hash([0; 32]));
+    check_known(&run, &recorded, &local)?;
     let started_at = Timestamp(run.started_at.timestamp_millis());
     tracing::info!(run = run.id, state = run.state.as_str(), "rollback begun");
     let mut log = RunLog::new(&run.id, plan_sha256, started_at, options.now, directory);
@@ -127,29 +130,50 @@ async fn with_lease(
     log.reconcile(&recorded, &local)?;
     let is_undone = |found: &&Recorded| !found.is_applied;
     for found in recorded.iter().filter(is_undone) {
-        let written = found.changes - found.left.min(found.changes);
-        log.already += written - found.not_restored.min(written);
-        log.drifted += found.not_restored;
+        log.already += found.reached(Goal::Rollback);
+        log.drifted += found.drifted(Goal::Rollback);
     }
     let undo = Undo { server, options, progress, run, log: Mutex::new(log) };
     undo.run(lease, plan_sha256, &recorded).await
 }
 
-/// A run that was completed must have all of its undo images.
+/// A run that was completed must have all of its undo images, and any other as many as it said it applied.
 pub(super) fn check_complete(run: &StoredRun, recorded: &[Recorded]) -> Result<(), RunError> {
     let seen: u64 = recorded.iter().map(|found| found.changes).sum();
-    let may_lack =
-        matches!(run.state, RunState::Running | RunState::Interrupted | RunState::Failed);
-    let expected = run.changes;
-    // A rollback that has begun was checked when it began.
-    let was_checked = matches!(run.state, RunState::RollingBack | RunState::RolledBack);
-    if seen == expected || may_lack && seen <= expected || was_checked {
+    let least = match run.state {
+        RunState::Completed => run.changes,
+        // What is restored needs no images any more.
+        RunState::RolledBack => 0,
+        _ => run.applied.unwrap_or(0),
+    };
+    if (least..=run.changes).contains(&seen) {
         return Ok(());
     }
+    let expected = if least == run.changes { String::new() } else { format!("{least} to ") };
     Err(RunError::NoBackup(format!(
-        "remelt_journal has the undo images of {seen} changes of run {}, expected {expected}",
-        run.id
+        "remelt_journal has the undo images of {seen} changes of run {}, expected {expected}{}",
+        run.id, run.changes
     )))
+}
+
+/// Whatever the local journal says was committed must be in the database's.
+fn check_known(run: &StoredRun, recorded: &[Recorded], local: &[Record]) -> Result<(), RunError> {
+    let is_restored = run.state == RunState::RolledBack;
+    let lost = local.iter().find_map(|record| match *record {
+        Record::Committed { batch, from, outcome: BatchOutcome::Applied, .. } => {
+            let is_known = recorded.iter().any(|found| (found.batch, found.from) == (batch, from));
+            (!is_known).then_some((batch, from))
+        }
+        _ => None,
+    });
+    match lost {
+        Some((batch, from)) if !is_restored => Err(RunError::NoBackup(format!(
+            "remelt_journal has no undo images of batch {batch} (from change {from}) of run {}, which the journal \
+             beside the plan says was committed",
+            run.id
+        ))),
+        _ => Ok(()),
+    }
 }
 
 impl Undo<'_> {

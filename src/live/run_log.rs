@@ -83,7 +83,7 @@ impl RunLog {
                 from: found.from,
                 outcome,
                 changes: found.changes,
-                written: found.changes - found.left.min(found.changes),
+                written: found.written(),
                 sha256: found.sha256,
             };
             self.entries.insert((found.batch, found.from), entry);
@@ -97,7 +97,7 @@ impl RunLog {
 
     /// Takes over the documents that an earlier process left as they are.
     pub(super) fn take_over_drift(&mut self, recorded: &[Recorded], local: &[Record]) {
-        self.drifted = recorded.iter().map(|found| found.left).sum();
+        self.drifted = recorded.iter().map(|found| found.drifted(Goal::Apply)).sum();
         let listed = local.iter().filter_map(|record| match record.clone() {
             Record::Drifted { batch, ordinal, id, kind } => {
                 Some(DriftEntry { batch, ordinal, id, kind })

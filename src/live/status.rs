@@ -4,8 +4,8 @@ use super::lease::{Holder, RunProgress, holder_of};
 use super::migration_state;
 use super::options::RunOptions;
 use super::patience::patiently;
-use super::store::{read_recorded, read_run_documents};
-use crate::journal::RunState;
+use super::store::{read_journal, read_run_documents, recorded};
+use crate::journal::{Goal, RunState};
 use crate::model::{Timestamp, grouped};
 use crate::server::{Server, ServerError, failed};
 use mongodb::bson::{Bson, Document, doc};
@@ -170,8 +170,9 @@ pub async fn migration_and_runs(
         documents.iter().map(|run| run_report(run, active.as_ref())).collect();
     // A run says how much it applied when it ends; until then its journal does.
     for run in runs.iter_mut().filter(|run| run.applied.is_none()) {
-        let recorded = read_recorded(server, options, &run.run_id).await?;
-        run.applied = Some(recorded.iter().map(|it| it.changes - it.left.min(it.changes)).sum());
+        let documents = read_journal(server, options, &run.run_id).await?;
+        let recorded = documents.iter().filter_map(recorded);
+        run.applied = Some(recorded.map(|found| found.reached(Goal::Apply)).sum());
     }
     let state = stored.map_or_else(|| "not_started".to_owned(), |stored| stored.status);
     Ok((state, runs))

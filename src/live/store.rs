@@ -4,10 +4,12 @@
 //! the fences of the lease (see `lease.rs`). `remelt_journal` holds one document a committed batch, or a
 //! part of one: `_id: {run, batch, from}`, `state` (`applied`, `rolled_back`), `planSha256`, `changes`,
 //! `sha256` and `undo` (the batch's bytes of `changes.bson` and their hash), `left` (positions in it that
-//! were not written), `notRestored` (those that rolling back left), `at`. It is written in the batch's own transaction, so it is the truth.
+//! were not written) and `foundApplied` (how many of those were as wanted before), `notRestored` (positions among
+//! what was written that rolling back left) and `foundRestored` (likewise), `at`. It is written in the batch's own
+//! transaction, so it is the truth.
 
 use super::error::RunError;
-use super::mongo::left_field;
+use super::mongo::{found_field, left_field};
 use super::options::RunOptions;
 use super::patience::patiently;
 use crate::journal::{Goal, RunState};
@@ -42,6 +44,8 @@ pub(super) struct StoredRun {
     pub(super) collection: String,
     /// Changes of the plan.
     pub(super) changes: u64,
+    /// Documents as applied, when applying ended; then they are all recorded.
+    pub(super) applied: Option<u64>,
     pub(super) started_at: DateTime,
 }
 
@@ -53,6 +57,7 @@ impl StoredRun {
             state: RunState::from_word(document.get_str("state").ok()?)?,
             collection: document.get_str("collection").ok()?.to_owned(),
             changes: unsigned(document, "changes")?,
+            applied: unsigned(document, "applied"),
             started_at: *document.get_datetime("startedAt").ok()?,
         })
     }
@@ -64,12 +69,37 @@ pub(super) struct Recorded {
     pub(super) batch: u64,
     pub(super) from: u64,
     pub(super) changes: u64,
-    /// Documents that applying left as they are.
+    /// Documents that applying did not write.
     pub(super) left: u64,
-    /// Documents that rolling back left as they are.
+    /// Those of them that were as wanted.
+    pub(super) found_applied: u64,
+    /// Written documents that rolling back did not write.
     pub(super) not_restored: u64,
+    /// Those of them that were as wanted.
+    pub(super) found_restored: u64,
     pub(super) is_applied: bool,
     pub(super) sha256: Sha256Hash,
+}
+
+impl Recorded {
+    /// Documents that applying wrote.
+    pub(super) fn written(&self) -> u64 {
+        self.changes.saturating_sub(self.left)
+    }
+
+    /// Documents that were not as expected, and were left as they are.
+    pub(super) fn drifted(&self, goal: Goal) -> u64 {
+        match goal {
+            Goal::Apply => self.left.saturating_sub(self.found_applied),
+            Goal::Rollback => self.not_restored.saturating_sub(self.found_restored),
+        }
+    }
+
+    /// Documents that were brought to the goal or found there.
+    pub(super) fn reached(&self, goal: Goal) -> u64 {
+        let all = if goal == Goal::Apply { self.changes } else { self.written() };
+        all.saturating_sub(self.drifted(goal))
+    }
 }
 
 /// A journal document with its images.
@@ -92,8 +122,13 @@ pub(super) fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
+/// Tools that restore a collection from text may have made the number an `int32`.
 fn unsigned(document: &Document, name: &str) -> Option<u64> {
-    u64::try_from(document.get_i64(name).ok()?).ok()
+    match document.get(name)? {
+        Bson::Int64(number) => u64::try_from(*number).ok(),
+        Bson::Int32(number) => u64::try_from(*number).ok(),
+        _ => None,
+    }
 }
 
 pub(super) fn journal_id(run_id: &str, batch: u64, from: u64) -> Document {
@@ -184,20 +219,39 @@ pub(super) async fn set_run(
     set.await.map(drop).map_err(failed("record the run's state", "update on remelt_runs"))
 }
 
-/// The journal documents of a run without their images, in the plan's order.
+/// What the journal documents of a run say besides their images, in the plan's order.
 pub(super) async fn read_recorded(
     server: &Server,
     options: &RunOptions,
     run_id: &str,
-) -> Result<Vec<Recorded>, ServerError> {
+) -> Result<Vec<Recorded>, RunError> {
+    let documents = read_journal(server, options, run_id).await?;
+    documents
+        .iter()
+        .map(|document| recorded(document).ok_or_else(|| unreadable(document)))
+        .collect()
+}
+
+/// The journal documents of a run without their images, in the plan's order.
+pub(super) async fn read_journal(
+    server: &Server,
+    options: &RunOptions,
+    run_id: &str,
+) -> Result<Vec<Document>, ServerError> {
     let read = patiently(options.retry, || async {
         let journal = journal(server);
         let found = journal.find(of_run(run_id)).projection(doc! {"undo": 0});
-        found.sort(doc! {"_id": 1}).await?.try_collect::<Vec<Document>>().await
+        found.sort(doc! {"_id": 1}).await?.try_collect().await
     });
-    let error = failed("read the database's journal", "find on remelt_journal");
-    let documents = read.await.map_err(error)?;
-    Ok(documents.iter().filter_map(recorded).collect())
+    read.await.map_err(failed("read the database's journal", "find on remelt_journal"))
+}
+
+/// Nothing may be counted as never recorded because it can't be read.
+fn unreadable(document: &Document) -> RunError {
+    let id = document.get_document("_id").ok();
+    let number = |name| id.and_then(|id| unsigned(id, name)).unwrap_or_default();
+    let (batch, from) = (number("batch"), number("from"));
+    RunError::JournalAltered { batch, from, what: "its fields are not as written" }
 }
 
 /// What a journal document says besides its images.
@@ -209,7 +263,9 @@ pub(super) fn recorded(document: &Document) -> Option<Recorded> {
         from: unsigned(id, "from")?,
         changes: unsigned(document, "changes")?,
         left: listed(Goal::Apply),
+        found_applied: unsigned(document, found_field(Goal::Apply)).unwrap_or(0),
         not_restored: listed(Goal::Rollback),
+        found_restored: unsigned(document, found_field(Goal::Rollback)).unwrap_or(0),
         is_applied: document.get_str("state").ok()? == APPLIED,
         sha256: document.get_str("sha256").ok()?.parse().ok()?,
     })

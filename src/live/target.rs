@@ -92,8 +92,9 @@ pub(super) trait Session {
     /// Writes the documents of `changes` as the goal wants them.
     async fn update(&mut self, changes: &[Change<'_>]) -> Result<Updated, Fault>;
 
-    /// Notes in the unit's journal document the positions of the documents that were not written.
-    async fn note_left(&mut self, unit: &Unit, left: &[u64]) -> Result<(), Fault>;
+    /// Notes in the unit's journal document the positions of the documents that were not written, and how many of
+    /// them were found as wanted.
+    async fn note_left(&mut self, unit: &Unit, left: &[u64], found: u64) -> Result<(), Fault>;
 
     /// Gives the transaction up; what can't be told any more ends by itself.
     async fn abort(&mut self);

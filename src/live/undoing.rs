@@ -2,7 +2,7 @@
 
 use super::error::RunError;
 use super::options::RunOptions;
-use super::rollback::{RollbackOf, find_run};
+use super::rollback::{RollbackOf, check_complete, find_run};
 use super::store::{read_recorded, read_recorded_batch};
 use crate::document::Value;
 use crate::model::hash_bytes;
@@ -35,6 +35,8 @@ pub async fn undoing(
     options: &RunOptions,
 ) -> Result<Undoing, RunError> {
     let run = find_run(of, server, options).await?;
+    let recorded = read_recorded(server, options, &run.id).await?;
+    check_complete(&run, &recorded)?;
     let mut sums = Undoing {
         state: run.state.as_str().to_owned(),
         tokens: 0,
@@ -44,7 +46,6 @@ pub async fn undoing(
     };
     let mut users = HashSet::new();
     let run_id = sums.run_id.clone();
-    let recorded = read_recorded(server, options, &run_id).await?;
     let applied = recorded.into_iter().filter(|found| found.is_applied);
     let images =
         applied.map(|found| read_recorded_batch(server, options, &run_id, found.batch, found.from));

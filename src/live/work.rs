@@ -110,12 +110,11 @@ impl<D: Database> Work<'_, D> {
             self.context.options.reached("batch intended");
             match run_unit(&self.context, &mut session, &unit).await? {
                 UnitEnd::Done(done) => {
-                    let documents = done.written + done.already + done.drifted.len() as u64;
                     let (written, already, drifted) =
                         (done.written, done.already, done.drifted.len());
                     held(self.log).commit(self.context.goal, &unit, done)?;
                     tracing::debug!(batch, from, written, already, drifted, "batch committed");
-                    self.progress.advance(documents);
+                    self.progress.advance(changes);
                     self.context.options.reached("batch noted");
                 }
                 UnitEnd::Split => {

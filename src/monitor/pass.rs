@@ -236,7 +236,8 @@ impl Day {
     fn of(time: &str) -> Day {
         let is_usual = (time.starts_with("19") || time.starts_with("20")) && time.ends_with('Z');
         match time.get(..10) {
-            _ if time.is_empty() => Day::Unknown,
+            // Absent, null, or a type in brackets.
+            _ if time.is_empty() || time == "null" || time.starts_with('(') => Day::Unknown,
             Some(day) if is_usual => Day::Known(day.to_owned()),
             _ => Day::Other,
         }

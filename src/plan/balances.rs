@@ -1,7 +1,6 @@
 //! Balances of the affected users, from the report beside the plan, which its hash binds.
 
-use super::file::{Plan, REPORTS_DIRECTORY};
-use super::sums::hash_file;
+use super::file::Plan;
 use super::tables::{Table, TableError};
 use csv::ByteRecord;
 use std::collections::BTreeMap;
@@ -33,11 +32,7 @@ pub(super) struct Balances {
 impl Balances {
     /// Reads the balances beside `plan`; `None` when the report is not the one that the plan names.
     pub(super) fn read(plan: &Plan) -> Option<Balances> {
-        let record = plan.content().reports.iter().find(|report| report.name == REPORT)?;
-        let path = plan.directory().join(REPORTS_DIRECTORY).join(REPORT);
-        if hash_file(&path).ok()? != record.sha256 {
-            return None;
-        }
+        plan.intact_report(REPORT)?;
         Balances::from_rows(plan).ok()
     }
 

@@ -5,7 +5,8 @@
 //! `amount`, `createdAt`, each as in the token, or absent; also where its value could hold a bearer
 //! secret), `before` and `after` (documents with the fields `status`, `spent_at`, `updatedAt`; a field
 //! that is absent there is absent in the token), and `bytesBefore`, `bytesAfter` (int64),
-//! `sha256Before`, `sha256After` (binary, 32 bytes) of the whole token. It holds no proof and no secret.
+//! `sha256Before`, `sha256After` (binary, 32 bytes) of the whole token. It holds no proof; the token's `_id` and the
+//! fields' old values stand as they are, whatever they hold, as undoing needs them.
 
 use crate::analysis::{ProposedChange, RULE};
 use crate::document::{

@@ -5,6 +5,7 @@
 
 use super::change::{Change, ChangeFault};
 use super::report::JsonAmount;
+use super::sums::hash_file;
 use crate::analysis::{NotChanged, SpentAt};
 use crate::document::{DOCUMENT_BYTES_MAX, document_length};
 use crate::model::{Sha256Hash, Timestamp, hash_bytes};
@@ -253,6 +254,14 @@ impl Plan {
     #[must_use]
     pub fn content(&self) -> &PlanFile {
         &self.content
+    }
+
+    /// Where the CSV report `name` lies, if it is the one that the plan names.
+    #[must_use]
+    pub fn intact_report(&self, name: &str) -> Option<PathBuf> {
+        let record = self.content.reports.iter().find(|report| report.name == name)?;
+        let path = self.directory.join(REPORTS_DIRECTORY).join(name);
+        (hash_file(&path).ok()? == record.sha256).then_some(path)
     }
 
     /// Where the plan lies.

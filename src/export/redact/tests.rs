@@ -107,7 +107,7 @@ fn marked(fields: &[(String, Node)], in_proofs: bool) -> Vec<(String, Node)> {
             Node::Branch(ValueKind::Array, inner) if is_proofs => {
                 Node::Branch(ValueKind::Array, marked(inner, true))
             }
-            Node::Branch(kind, inner) => Node::Branch(*kind, marked(inner, false)),
+            Node::Branch(kind, inner) => Node::Branch(*kind, marked(inner, name == "proofs")),
             _ if is_proofs => hashed,
             Node::Leaf(_, bytes) if holds_token(bytes) => hashed,
             Node::Leaf(..) => node.clone(),
@@ -213,6 +213,13 @@ fn no_canary_is_left_wherever_it_stood() {
         token(text("CANARY")),
         token(array(text("CANARY"))),
         token(array(array(text("CANARY")))),
+        token(Node::Branch(ValueKind::Document, vec![("0".into(), text("CANARY"))])),
+        encode(&[("json".into(), text(r#"[{"amount":1,"secret":"CANARY"}]"#))]),
+        encode(&[(
+            "raw".into(),
+            Node::Leaf(ValueKind::Binary, b"\x0b\0\0\0\0crawBCANARY".to_vec()),
+        )]),
+        encode(&[("pattern".into(), Node::Leaf(ValueKind::Regex, b"cashuACANARY\0\0".to_vec()))]),
     ];
     for name in NAMES {
         places.push(token(array(field(name))));

@@ -84,7 +84,7 @@ async fn with_lease(process: &Rc<Process>, machine: &Machine<'_>) -> Result<Repo
     log.append(&Record::Started { goal, plan_sha256: plan.sha256(), at: Timestamp(0) })?;
     log.reconcile(&found, &local)?;
     let is_done = |found: &&Recorded| found.is_applied == (goal == Goal::Apply);
-    log.already = found.iter().filter(is_done).map(|r| r.changes - r.left.min(r.changes)).sum();
+    log.already = found.iter().filter(is_done).map(|found| found.reached(goal)).sum();
     let queue = match goal {
         Goal::Apply => {
             if found.iter().any(|found| !found.is_applied) {
@@ -110,6 +110,7 @@ fn stored(plan: &Plan, state: Option<RunState>) -> StoredRun {
         state: state.unwrap_or(RunState::Running),
         collection: "cashu_tokens".to_owned(),
         changes: plan.content().totals.changes,
+        applied: None,
         started_at: DateTime::from_millis(0),
     }
 }

@@ -4,7 +4,7 @@
 use super::super::batch::Unit;
 use super::super::command::update_changes;
 use super::super::error::RunError;
-use super::super::mongo::left_field;
+use super::super::mongo::{found_field, left_field};
 use super::super::observe::{Comparison, Observation, Seen};
 use super::super::store::{
     APPLIED, ROLLED_BACK, Recorded, RecordedBatch, journal_document, number, recorded,
@@ -345,16 +345,17 @@ impl Session for SimulatedSession {
         .await
     }
 
-    async fn note_left(&mut self, unit: &Unit, left: &[u64]) -> Result<(), Fault> {
+    async fn note_left(&mut self, unit: &Unit, left: &[u64], found: u64) -> Result<(), Fault> {
         let key = Key::Journal(unit.batch, unit.from);
-        let field = left_field(self.process.goal);
+        let goal = self.process.goal;
         self.step("note what is left", |world| {
             let Some(Stored::Journal(known)) = world.get(self.id, &key) else {
                 return Ok(());
             };
             let mut document = (*known).clone();
             let left: Vec<Bson> = left.iter().map(|place| Bson::Int64(number(*place))).collect();
-            document.insert(field, left);
+            document.insert(left_field(goal), left);
+            document.insert(found_field(goal), number(found));
             self.put(world, key, Some(Stored::Journal(Rc::new(document))))
         })
         .await

@@ -18,15 +18,18 @@ fn percent(html: &mut Html, part: u64, whole: u64) {
 
 /// Name and headline.
 pub(super) fn title(html: &mut Html, subject: &PageSubject<'_>) {
-    let impact = &subject.summary.impact;
+    // What is wrong with the ledger, whatever of it this plan can correct.
+    let faults = subject.summary.stats.problematic_tokens;
+    let finding = &subject.summary.findings[FindingCode::InconsistentStatus.as_str()];
     html.markup("<p class=eyebrow>Ledger repair report</p><h1>");
-    if impact.tokens_to_migrate == 0 {
+    if faults == 0 {
         html.markup("Nothing to correct: no payout is still counted as money.</h1>");
     } else {
-        html.counted(impact.tokens_to_migrate, "payout").markup(" still ");
-        html.markup(if impact.tokens_to_migrate == 1 { "counts" } else { "count" });
+        html.counted(faults, "payout").markup(" still ");
+        html.markup(if faults == 1 { "counts" } else { "count" });
         html.markup(" as money. Balances are <span class=key>");
-        html.number(impact.total_amount_affected.0).markup("</span> too high.</h1>");
+        html.number(amount_in(finding).map_or(0, |amount| amount.0));
+        html.markup("</span> too high.</h1>");
     }
     let snapshot = &subject.plan.snapshot;
     html.markup("<p class=subject>Database <bdi>");
