@@ -108,7 +108,8 @@ pub(crate) struct SnapshotArgs {
     /// Name of the wallets' collection
     #[arg(long, value_name = "NAME", default_value = "cashu_wallets")]
     pub(crate) wallets: String,
-    /// Accept a dump without wallets; checks that need them are not made
+    /// Accept a dump without wallets; where there are none, checks that need
+    /// them are not made
     #[arg(long)]
     pub(crate) without_wallets: bool,
     /// Most bytes that one compressed file may decompress to

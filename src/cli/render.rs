@@ -489,13 +489,20 @@ pub(crate) fn verify(report: &VerifyReport) -> String {
     ] {
         line!(text, "           {:>12}  {what}", number(count.into()));
     }
-    let is_untouched = report.checked > 0 && report.as_before == report.checked;
-    let result = match (report.ok, is_untouched) {
-        (true, _) => toned(Tone::Good, "ok"),
-        (false, true) => toned(Tone::Bad, "NOT applied: every token is as before the repair"),
-        (false, false) => toned(Tone::Bad, "NOT as planned"),
+    let are_all = |count| report.checked > 0 && count == report.checked;
+    let result = match report.ok {
+        true => toned(Tone::Good, "ok"),
+        false if are_all(report.as_before) => {
+            toned(Tone::Bad, "NOT applied: every token is as before the repair")
+        }
+        false => toned(Tone::Bad, "NOT as planned"),
     };
     line!(text, "Result     {result}");
+    if are_all(report.missing) {
+        let advice = "none of the plan's tokens is here: is this the database, or a copy of the snapshot, that \
+                      the plan was made from?";
+        prose(&mut text, "           ", advice);
+    }
     text
 }
 
