@@ -6,7 +6,7 @@
 use crate::analysis::is_problematic;
 use crate::document::{Malformed, Value, find};
 use crate::model::{Sha256Hash, hash_bytes};
-use crate::plan::{Plan, PlanError};
+use crate::plan::{LeftTokens, Plan, PlanError};
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
 use crate::snapshot::identity::ChunkTable;
@@ -115,8 +115,10 @@ pub fn verify(
         }
     }
     planned.sort_unstable();
-    let unknown = scan(snapshot, &planned, &mut sorter, progress)?;
-    let known = plan.content().not_changed.values().fold(0, |sum: u64, n| sum.saturating_add(*n));
+    let left = LeftTokens::read(plan);
+    let unknown = scan(snapshot, &planned, left.as_ref(), &mut sorter, progress)?;
+    // Without their names the known ones can only be counted.
+    let known = if left.is_some() { 0 } else { plan.content().left() };
     compare(plan, sorter.finish()?, unknown, known)
 }
 
@@ -124,6 +126,7 @@ pub fn verify(
 fn scan(
     snapshot: &Snapshot,
     planned: &[u64],
+    left: Option<&LeftTokens>,
     sorter: &mut Sorter,
     progress: &Progress,
 ) -> Result<u64, VerifyError> {
@@ -141,14 +144,15 @@ fn scan(
                 VerifyError::Malformed { collection, ordinal, fault }
             };
             let is_problematic = is_problematic(document).map_err(malformed)?;
-            let id = find(document, b"_id").map_err(malformed)?.map(|e| id_hash(e.value));
-            match id.filter(|id| planned.binary_search(&head(id)).is_ok()) {
-                None => unknown += u64::from(is_problematic),
+            let id = find(document, b"_id").map_err(malformed)?.map(|e| e.value);
+            let is_new = is_problematic && !left.is_some_and(|left| left.holds(id));
+            match id.map(id_hash).filter(|id| planned.binary_search(&head(id)).is_ok()) {
+                None => unknown += u64::from(is_new),
                 Some(id) => {
                     let mut row = [0; 34];
                     row[0] = SEEN;
                     row[1..33].copy_from_slice(&hash_bytes(document).0);
-                    row[33] = u8::from(is_problematic);
+                    row[33] = u8::from(is_new);
                     sorter.push(&id, &row)?;
                 }
             }

@@ -275,7 +275,9 @@ async fn a_rollback_without_all_of_its_images_never_looks_like_a_success() {
     let killed = doc! {"$unset": {"applied": 1}, "$set": {"state": "running"}};
     runs.update_one(doc! {"_id": &run}, killed).await.unwrap();
     let error = ledger.roll_back().await.unwrap_err();
-    refused(&error, "no_backup_data_found", "the journal beside the plan says was committed");
+    refused(&error, "journal_altered", "the journal beside the plan says that it was committed");
+    let error = ledger.apply().await.unwrap_err();
+    refused(&error, "journal_altered", "the journal beside the plan says that it was committed");
     ledger.assert_documents(&applied, "nothing is restored").await;
 
     // A tool that restores from text writes small numbers as int32.
@@ -339,7 +341,7 @@ async fn a_damaged_local_journal_stops_a_resume_before_any_write() {
     let progress = std::sync::Arc::new(Progress::new());
     let stop = std::sync::Arc::clone(&progress);
     let hook = move |step: &str| {
-        if step == "lease taken" {
+        if step == "preflight done" {
             stop.stop();
         }
     };
@@ -385,4 +387,136 @@ async fn validate_and_status_measure_a_healthy_ledger() {
     tokens.insert_one(new).await.unwrap();
     let verified = verify(&plan, &server, &options, &Progress::new()).await.unwrap();
     assert_eq!((verified.new_problematic_tokens, verified.ok), (1, false));
+}
+
+#[tokio::test]
+async fn a_run_that_was_altered_or_forgotten_is_no_reason_to_begin_anew() {
+    let ledger = Ledger::new(&melted(30)).await;
+    let run = ledger.apply().await.unwrap().run_id;
+    let runs = ledger.database.collection::<Document>("remelt_runs");
+    let set = async |fields: Document| {
+        runs.update_one(doc! {"_id": &run}, doc! {"$set": fields}).await.unwrap();
+    };
+    set(doc! {"changes": 30.0}).await; // as a shell writes it
+    refused(&ledger.apply().await.unwrap_err(), "already_completed", &run);
+    set(doc! {"changes": "30"}).await;
+    refused(&ledger.apply().await.unwrap_err(), "run_altered", &run);
+    refused(&ledger.roll_back().await.unwrap_err(), "run_altered", &run);
+    set(doc! {"changes": 30_i64, "state": "rolled_back"}).await;
+    refused(&ledger.apply().await.unwrap_err(), "run_altered", "says rolled_back");
+    refused(&ledger.roll_back().await.unwrap_err(), "run_altered", "says rolled_back");
+    runs.delete_one(doc! {"_id": &run}).await.unwrap();
+    refused(&ledger.apply().await.unwrap_err(), "run_altered", "it is gone");
+    ledger.assert_documents(&ledger.planned(), "nothing was touched").await;
+}
+
+#[tokio::test]
+async fn what_a_run_did_not_write_is_not_rolled_back_whatever_type_its_position_has() {
+    let ledger = Ledger::new(&melted(30)).await;
+    let planned = ledger.planned();
+    put_token(&ledger, 7, &planned[7]).await;
+    assert_eq!(ledger.apply().await.unwrap().applied, 29);
+    let journal = ledger.database.collection::<Document>("remelt_journal");
+    let set = async |fields: Document| {
+        journal.update_one(doc! {}, doc! {"$set": fields}).await.unwrap();
+    };
+    for odd in [doc! {"left": ["7"]}, doc! {"left": [30_i64]}, doc! {"left": 7_i64}] {
+        set(odd.clone()).await;
+        assert_eq!(ledger.roll_back().await.unwrap_err().code(), "journal_altered", "{odd}");
+    }
+    set(doc! {"left": [7_i32]}).await;
+    assert_eq!(ledger.roll_back().await.unwrap().restored, 29);
+    let mut expected = ledger.before.clone();
+    expected[7].clone_from(&planned[7]);
+    ledger.assert_documents(&expected, "rolled back").await;
+}
+
+#[tokio::test]
+async fn a_comparison_that_is_broken_off_proves_nothing_and_changes_no_state() {
+    let ledger = Ledger::new(&melted(600)).await;
+    let server = ledger.server().await;
+    let stopping = |progress: &std::sync::Arc<Progress>| {
+        let stop = std::sync::Arc::clone(progress);
+        let hook = move |step: &str| {
+            if step == "lease taken" {
+                stop.stop();
+            }
+        };
+        let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
+        RunOptions { step, ..ledger.options() }
+    };
+    let progress = std::sync::Arc::new(Progress::new());
+    let options = stopping(&progress);
+    let error = apply(&ledger.plan(), &server, &options, &progress).await.unwrap_err();
+    assert_eq!(error.code(), "interrupted");
+    assert!(status(&server, &ledger.options()).await.unwrap().runs.is_empty());
+
+    ledger.apply().await.unwrap();
+    let progress = std::sync::Arc::new(Progress::new());
+    let options = stopping(&progress);
+    let plan = ledger.plan();
+    let error = rollback(RollbackOf::Plan(&plan), &server, &options, &progress).await.unwrap_err();
+    assert_eq!(error.code(), "interrupted");
+    assert_eq!(status(&server, &ledger.options()).await.unwrap().runs[0].state, "completed");
+}
+
+#[tokio::test]
+async fn a_collection_that_is_away_is_neither_drift_nor_health() {
+    let ledger = Ledger::new(&melted(30)).await;
+    let run = ledger.apply().await.unwrap().run_id;
+    let server = ledger.server().await;
+    let name = ledger.database.name();
+    let admin = ledger.database.client().database("admin");
+    let rename = async |from: &str, to: &str| {
+        let (from, to) = (format!("{name}.{from}"), format!("{name}.{to}"));
+        admin.run_command(doc! {"renameCollection": from, "to": to}).await.unwrap();
+    };
+    rename("cashu_tokens", "away").await;
+    let options = skip(&ledger.options());
+    let of = RollbackOf::Run(&run);
+    let error = rollback(of, &server, &options, &Progress::new()).await.unwrap_err();
+    assert!(error.to_string().contains("has no collection cashu_tokens"), "{error}");
+    assert!(status(&server, &options).await.is_err());
+    rename("away", "cashu_tokens").await;
+    assert_eq!(ledger.roll_back().await.unwrap().restored, 30);
+}
+
+#[tokio::test]
+async fn new_damage_is_seen_though_as_many_known_ones_were_settled() {
+    let ledger = Ledger::new(&generated(300, 1, true)).await;
+    let left = ledger.plan().content().left();
+    assert!(left > 1, "{left}");
+    ledger.apply().await.unwrap();
+    let (plan, server, options) = (ledger.plan(), ledger.server().await, ledger.options());
+    let new = async || {
+        let seen = verify(&plan, &server, &options, &Progress::new()).await.unwrap();
+        (seen.new_problematic_tokens, seen.ok)
+    };
+    assert_eq!(new().await, (0, true));
+    let tokens = ledger.database.collection::<Document>("cashu_tokens");
+    let damaged = doc! {"transaction_type": "melted", "status": "unspent"};
+    tokens.delete_one(damaged.clone()).await.unwrap();
+    assert_eq!(new().await, (0, true));
+    tokens.insert_one(damaged).await.unwrap();
+    assert_eq!(new().await, (1, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_state_that_was_removed_meanwhile_comes_back_as_this_runs() {
+    let ledger = Ledger::new(&melted(30)).await;
+    let states = ledger.database.collection::<Document>("migrationstates");
+    let gone = states.clone();
+    let hook = move |step: &str| {
+        if step == "batch noted" {
+            let gone = gone.clone();
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(async { gone.drop().await }).unwrap();
+            });
+        }
+    };
+    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
+    ledger.apply_with(&RunOptions { step, ..ledger.options() }).await.unwrap();
+    ledger.roll_back().await.unwrap();
+    assert_eq!(ledger.migration_status().await.as_deref(), Some("rolled_back"));
+    assert_eq!(ledger.apply().await.unwrap().applied, 30);
 }

@@ -5,6 +5,9 @@ use crate::model::hash_bytes;
 use std::fmt::Display;
 use std::io::Write;
 
+/// Most room that is made for rows to come.
+const EXPECTED_BYTES_MAX: usize = 64 * 1024;
+
 /// Rows in memory, written one cell after another.
 #[derive(Debug, Default)]
 pub struct CsvRows {
@@ -135,12 +138,12 @@ impl CsvRows {
         self.is_in_row = false;
     }
 
-    /// Takes the rows out; about as many again are expected.
+    /// Takes the rows out; about as many again are expected, and room for them is made up to a bound.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
         self.is_in_row = false;
-        let expected = Vec::with_capacity(self.bytes.len() + self.bytes.len() / 8);
-        std::mem::replace(&mut self.bytes, expected)
+        let expected = (self.bytes.len() + self.bytes.len() / 8).min(EXPECTED_BYTES_MAX);
+        std::mem::replace(&mut self.bytes, Vec::with_capacity(expected))
     }
 }
 
@@ -237,6 +240,17 @@ mod tests {
         );
         assert_eq!(row(&["\tx", "\rx", "\0x"]), "'\tx,\"'\rx\",'\\u{0000}x\r\n");
         assert_eq!(row(&["a\u{202e}b", "ok-fine"]), "a\\u{202e}b,ok-fine\r\n");
+    }
+
+    #[test]
+    fn room_for_rows_to_come_is_bounded() {
+        let mut rows = CsvRows::new();
+        for (cell_bytes, expected) in [(800, 902), (4 * EXPECTED_BYTES_MAX, EXPECTED_BYTES_MAX)] {
+            rows.text("x".repeat(cell_bytes).as_bytes());
+            rows.end_row();
+            assert_eq!(rows.take().len(), cell_bytes + 2);
+            assert_eq!(rows.bytes.capacity(), expected);
+        }
     }
 
     #[test]

@@ -5,11 +5,11 @@
 //! compared (by SHA-256), so that what is reported is exact whatever the fingerprints did.
 
 use super::AnalyzeError;
+use super::groups::{Gather, Grouping};
 use crate::scratch::{PartitionWriter, Partitions, ScratchError};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The lower bytes of a fingerprint (the top byte is the part) and the document's number (5 bytes), both
@@ -68,47 +68,40 @@ fn sort_key(record: &Record) -> u128 {
     u128::from_be_bytes(wide)
 }
 
-/// The records in `blocks`, each behind the lower [`FINGERPRINT_BYTES`] of its fingerprint, that may have a twin: the
-/// rest, usually most, need not be sorted.
-pub(super) fn possible_twins<const N: usize>(blocks: &[Vec<u8>]) -> Vec<[u8; N]> {
-    const TWICE: u8 = 2;
-    let records = || blocks.iter().flat_map(|block| block.as_chunks::<N>().0);
-    let count: usize = blocks.iter().map(|block| block.len() / N).sum();
-    let mut seen = vec![0_u8; count.saturating_mul(4).next_power_of_two()];
-    let mask = seen.len() - 1;
-    let slot = |record: &[u8; N]| {
-        let low = record.first_chunk::<FINGERPRINT_BYTES>().and_then(|print| print.last_chunk());
-        low.map_or(0, |low| u32::from_be_bytes(*low) as usize & mask)
-    };
-    records().for_each(|record| {
-        let count = &mut seen[slot(record)];
-        *count = (*count + 1).min(TWICE);
-    });
-    records().filter(|record| seen[slot(record)] == TWICE).copied().collect()
+/// How many documents have one fingerprint.
+#[derive(Debug, Default)]
+pub(super) struct Copies(u64);
+
+impl Gather<RECORD_BYTES> for Copies {
+    type Verdict = ();
+    const PRINT_BYTES: usize = FINGERPRINT_BYTES;
+    const TWINS_ONLY: bool = true;
+
+    fn add(&mut self, _: &Record) {
+        self.0 += 1;
+    }
+
+    fn verdict(&self) -> Option<()> {
+        (self.0 > 1).then_some(())
+    }
+
+    fn sort(records: &mut [Record]) {
+        records.sort_unstable_by_key(sort_key);
+    }
 }
 
 /// Finds the records that share their fingerprint and makes candidates of them.
 pub(super) fn propose(
-    pool: &rayon::ThreadPool,
+    grouping: &Grouping<'_>,
     store: &Partitions,
     kind: Kind,
     candidates: &CandidateStore,
 ) -> Result<(), AnalyzeError> {
-    let work = |writer: &mut PartitionWriter<'_>, part, blocks: &[Vec<u8>]| {
-        let mut records: Vec<Record> = possible_twins(blocks);
-        records.sort_unstable_by_key(sort_key);
-        let groups = records
-            .chunk_by(|a, b| a[..FINGERPRINT_BYTES] == b[..FINGERPRINT_BYTES])
-            .filter(|group| group.len() > 1);
-        for group in groups {
-            for record in group {
-                let (ordinal, fingerprint) = (ordinal_of(record), fingerprint_of(part, record));
-                candidates.push(writer, &Candidate { ordinal, kind, fingerprint, note: 0 })?;
-            }
-        }
-        Ok(())
+    let each = |writer: &mut PartitionWriter<'_>, part, (): &(), record: &Record| {
+        let (ordinal, fingerprint) = (ordinal_of(record), fingerprint_of(part, record));
+        Ok(candidates.push(writer, &Candidate { ordinal, kind, fingerprint, note: 0 })?)
     };
-    let writers = each_part(pool, store, || candidates.writer(), work)?;
+    let writers = grouping.each::<_, Copies, _>(store, || candidates.writer(), each)?;
     Ok(writers.into_iter().try_for_each(PartitionWriter::finish)?)
 }
 
@@ -120,27 +113,6 @@ fn ordinal_of(record: &Record) -> u64 {
 fn fingerprint_of(part: usize, record: &Record) -> u64 {
     let [f0, f1, f2, f3, f4, f5, f6, ..] = *record;
     (part as u64) << 56 | u64::from_be_bytes([0, f0, f1, f2, f3, f4, f5, f6])
-}
-
-/// Runs `work` on every part of `store`, on all threads, each with a state that `begin` makes; gives the states.
-pub(super) fn each_part<S: Send>(
-    pool: &rayon::ThreadPool,
-    store: &Partitions,
-    begin: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, usize, &[Vec<u8>]) -> Result<(), AnalyzeError> + Sync,
-) -> Result<Vec<S>, AnalyzeError> {
-    let next = AtomicUsize::new(0);
-    let results = pool.broadcast(|_| {
-        let mut state = begin();
-        loop {
-            let part = next.fetch_add(1, Ordering::Relaxed);
-            if part >= store.parts() {
-                return Ok(state);
-            }
-            work(&mut state, part, &store.take_blocks(part)?)?;
-        }
-    });
-    results.into_iter().collect()
 }
 
 /// One value to look at again.
@@ -335,22 +307,6 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        #[test]
-        fn no_twin_is_left_out(prints in proptest::collection::vec(0_u8..200, 0..300), cut: usize) {
-            let record = |(ordinal, print): (usize, &u8)| -> Record {
-                let [o0, o1] = u16::try_from(ordinal).unwrap().to_be_bytes();
-                [0, 0, 0, *print, 0, 0, *print, 0, 0, 0, o0, o1]
-            };
-            let records: Vec<Record> = prints.iter().enumerate().map(record).collect();
-            let twins = |print: u8| prints.iter().filter(|p| **p == print).count() > 1;
-            let expected: Vec<Record> =
-                records.iter().filter(|r| twins(r[6])).copied().collect();
-            let (first, second) = records.split_at(cut % (records.len() + 1));
-            let kept: Vec<Record> = possible_twins(&[first.concat(), second.concat()]);
-            prop_assert!(expected.iter().all(|record| kept.contains(record)));
-            prop_assert!(kept.iter().all(|record| records.contains(record)));
-        }
-
         #[test]
         fn every_document_is_in_its_range(
             documents in 1_u64..1_000_000,

@@ -5,6 +5,7 @@
 
 use super::AnalyzeError;
 use super::csv::CsvRows;
+use super::pass::Outcome;
 use super::reports::{ReportFile, WrittenReport};
 use super::shown::ShownFindings;
 use crate::model::FindingCode;
@@ -26,6 +27,12 @@ impl RowsByCode {
     pub(super) fn take(&mut self) -> Vec<(FindingCode, Vec<u8>)> {
         let rows = FindingCode::ALL.iter().zip(&mut self.0);
         rows.map(|(code, rows)| (*code, rows.take())).filter(|(_, rows)| !rows.is_empty()).collect()
+    }
+}
+
+impl Outcome for Vec<(FindingCode, Vec<u8>)> {
+    fn memory_bytes(&self) -> usize {
+        self.iter().map(|(_, rows)| rows.capacity()).sum()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Melts that took more than they cost, joined with the change documents that name them.
 
 use super::AnalyzeError;
-use super::duplicates::{CandidateStore, each_part};
+use super::duplicates::CandidateStore;
+use super::groups::{Gather, Grouping};
 use super::token::Token;
 use crate::document::Value;
 use crate::model::TransactionType;
@@ -67,23 +68,36 @@ pub(super) fn note_without_id(
     note(writer, u128::from(ordinal).rotate_right(8), Some(ordinal))
 }
 
+/// Whether a transaction id has melts and no change, which would stand before them.
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    is_melt_first: Option<bool>,
+}
+
+impl Gather<RECORD_BYTES> for Joined {
+    type Verdict = ();
+    const PRINT_BYTES: usize = 16;
+    const TWINS_ONLY: bool = false;
+
+    fn add(&mut self, record: &[u8; RECORD_BYTES]) {
+        self.is_melt_first.get_or_insert(record[16] == MELT);
+    }
+
+    fn verdict(&self) -> Option<()> {
+        (self.is_melt_first == Some(true)).then_some(())
+    }
+}
+
 /// Finds the melts without a change and marks them for the second look.
 pub(super) fn propose(
-    pool: &rayon::ThreadPool,
+    grouping: &Grouping<'_>,
     store: &Partitions,
     candidates: &CandidateStore,
 ) -> Result<(), AnalyzeError> {
-    let work = |writer: &mut PartitionWriter<'_>, _, blocks: &[Vec<u8>]| {
-        let mut records = blocks.concat();
-        let records = records.as_chunks_mut::<RECORD_BYTES>().0;
-        records.sort_unstable();
-        let groups = records.chunk_by(|a, b| a[..16] == b[..16]);
-        let melts = groups.filter(|group| group[0][16] == MELT).flatten();
-        for ordinal in melts.filter_map(|melt| melt.last_chunk::<8>()) {
-            candidates.push_melt(writer, u64::from_be_bytes(*ordinal))?;
-        }
-        Ok(())
+    let each = |writer: &mut PartitionWriter<'_>, _, (): &(), melt: &[u8; RECORD_BYTES]| {
+        let ordinal = melt.last_chunk::<8>().map_or(0, |ordinal| u64::from_be_bytes(*ordinal));
+        Ok(candidates.push_melt(writer, ordinal)?)
     };
-    let writers = each_part(pool, store, || candidates.writer(), work)?;
+    let writers = grouping.each::<_, Joined, _>(store, || candidates.writer(), each)?;
     Ok(writers.into_iter().try_for_each(PartitionWriter::finish)?)
 }

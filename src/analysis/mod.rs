@@ -12,6 +12,7 @@ mod family;
 mod findings;
 mod findings_file;
 mod fingerprint;
+mod groups;
 mod look;
 mod melts;
 mod pass;
@@ -45,7 +46,9 @@ use crate::snapshot::input::{Chunk, Collection, Input, InputError, Place};
 use duplicates::{CandidatePart, CandidateStore, Candidates, Kind};
 use findings_file::FindingsFile;
 use fingerprint::Fingerprints;
+use groups::Grouping;
 use look::{Look, LookTotals, Looked, Rereader};
+use pass::Outcome;
 use positions::{PositionMap, SummedPositions};
 use rayon::prelude::*;
 use reports::ReportFile;
@@ -192,6 +195,11 @@ impl ChangeRows {
         encode(change, &mut self.encoded);
         let encoded = self.encoded.len() - start;
         self.lengths.push(ChangeLengths { encoded, before: change.image.bytes_before });
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let lengths = self.lengths.capacity() * size_of::<ChangeLengths>();
+        self.encoded.capacity() + lengths + self.csv.capacity()
     }
 }
 
@@ -394,6 +402,10 @@ struct Shares {
     positions_sorted: usize,
     findings: usize,
     sorter: usize,
+    /// Results of chunks that wait for an earlier one.
+    waiting: usize,
+    /// For each worker: a part of a store while it is judged.
+    part: usize,
 }
 
 impl Shares {
@@ -413,6 +425,9 @@ impl Shares {
             positions_sorted: 3 * part,
             findings: part,
             sorter: part,
+            waiting: 2 * part,
+            // It is copied, and comes when the wallets are gone.
+            part: 2 * part / threads,
         }
     }
 }
@@ -450,6 +465,11 @@ impl<'a> Engine<'a> {
         Sorter::new(&self.scratch, self.shares.sorter)
     }
 
+    fn grouping(&self) -> Grouping<'_> {
+        let (pool, scratch, part_bytes_max) = (&self.pool, &*self.scratch, self.shares.part);
+        Grouping { pool, scratch, part_bytes_max }
+    }
+
     fn stores(&self) -> Stores {
         let parts = |share| Partitions::new(&self.scratch, BYTE_PARTS, share);
         Stores {
@@ -485,7 +505,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Lets `workers` work on the chunks of `collection`; the results go to `sink` in the chunks' order.
-    fn each_chunk<W: Send, R: Send>(
+    fn each_chunk<W: Send, R: Outcome>(
         &self,
         collection: &Collection,
         workers: &mut [W],
@@ -495,6 +515,7 @@ impl<'a> Engine<'a> {
         let mut feed = self.feed(collection)?;
         pass::run(
             &self.pool,
+            self.shares.waiting,
             move |chunk: &mut Chunk| Ok(feed(chunk)?.then_some(())),
             workers,
             |worker, chunk, ()| work(worker, chunk),
@@ -515,10 +536,9 @@ impl<'a> Engine<'a> {
             |wallets, chunk| {
                 let mut count = 0;
                 for (start, document) in chunk.framed() {
-                    let twins = wallets
+                    wallets
                         .add(key, chunk.first_document + count, document)
                         .map_err(pass::located(chunk, start))?;
-                    refuse_twins(&collection.name, twins)?;
                     count += 1;
                 }
                 self.allow_wallets(wallets.memory_bytes() * self.options.threads)?;
@@ -531,9 +551,11 @@ impl<'a> Engine<'a> {
         )?;
         let mut all = WalletTable::default();
         for wallets in workers {
-            refuse_twins(&collection.name, all.merge(wallets))?;
+            all.merge(wallets);
             self.allow_wallets(all.memory_bytes())?;
         }
+        // Only now: which pair a worker meets first depends on the chunks that it got.
+        refuse_twins(&collection.name, all.twins())?;
         Ok(Some((all, table)))
     }
 
@@ -587,11 +609,12 @@ impl<'a> Engine<'a> {
         let Stores { secrets, transaction_ids, ids, melts } = stores;
         let store = || CandidateStore::new(&self.scratch, documents, self.shares.candidates);
         let (candidates, contested) = (store(), store());
-        melts::propose(&self.pool, &melts, &candidates)?;
+        let grouping = self.grouping();
+        melts::propose(&grouping, &melts, &candidates)?;
         for (kind, store) in [(Kind::Id, ids), (Kind::TransactionId, transaction_ids)] {
-            duplicates::propose(&self.pool, &store, kind, &candidates)?;
+            duplicates::propose(&grouping, &store, kind, &candidates)?;
         }
-        let totals = secrets::propose(&self.pool, &secrets, &candidates, &contested)?;
+        let totals = secrets::propose(&grouping, &secrets, &candidates, &contested)?;
         drop(secrets);
         self.settle_contests(contested.complete(), &candidates)?;
         Ok((candidates.complete(), totals))
@@ -679,7 +702,7 @@ impl<'a> Engine<'a> {
 
     /// Lets `workers` work on the tokens' chunks once more, up to the last one that has `candidates`, with the parts
     /// that its candidates are in; the results go to `sink` in the chunks' order.
-    fn read_again<W: Send, R: Send>(
+    fn read_again<W: Send, R: Outcome>(
         &self,
         step: &'static str,
         mut candidates: Candidates,
@@ -693,6 +716,7 @@ impl<'a> Engine<'a> {
         let mut next_document = 0;
         pass::run(
             &self.pool,
+            self.shares.waiting,
             move |chunk: &mut Chunk| {
                 if !candidates.are_left(next_document) || !feed(chunk)? {
                     return Ok(None);

@@ -6,7 +6,7 @@ use super::findings::{self, DANGLING_WALLET_ID, Found, MISSING_WALLET_ID};
 use super::findings_file::RowsByCode;
 use super::fingerprint::Fingerprints;
 use super::melts::{self, Side};
-use super::pass::located;
+use super::pass::{Outcome, located};
 use super::positions::{HolderHashes, Mask, PositionMap};
 use super::reports;
 use super::rule::{self, NotChanged};
@@ -63,6 +63,12 @@ pub(super) struct ChunkResult {
     pub(super) sha256: Sha256Hash,
     pub(super) changes: ChangeRows,
     pub(super) findings: Vec<(FindingCode, Vec<u8>)>,
+}
+
+impl Outcome for ChunkResult {
+    fn memory_bytes(&self) -> usize {
+        self.changes.memory_bytes() + self.findings.memory_bytes()
+    }
 }
 
 impl<'a, 'p> Worker<'a, 'p> {

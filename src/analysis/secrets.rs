@@ -2,14 +2,15 @@
 //!
 //! Every proof leaves a record: a narrow fingerprint of its secret, its document's number, and what the document
 //! says of it ([`Holding`]). Records with equal fingerprints are judged as the copies of one secret
-//! ([`judge`]), before any of them is read again. The second look reads the secrets themselves, names them
+//! ([`Gathered`]), before any of them is read again. The second look reads the secrets themselves, names them
 //! ([`SecretTagKey`]), writes the rows and proves the judgement ([`Evidence`]): had different secrets the same
 //! fingerprint, the analysis would be thrown away and begun anew under another key.
 
 use super::csv::CsvRows;
-use super::duplicates::{Candidate, CandidateStore, Kind, each_part, possible_twins};
+use super::duplicates::{Candidate, CandidateStore, Kind};
 use super::findings_file::RowsByCode;
 use super::fingerprint::Fingerprints;
+use super::groups::{Gather, Grouping};
 use super::positions::Mask;
 use super::reports::{self, push_holder};
 use super::token::{Proof, Token};
@@ -23,6 +24,7 @@ use sha2::{Digest, Sha256};
 /// Bytes of a record: the lower 7 of the fingerprint (the top byte is the part), the document's number (5), the
 /// [`Holding`] (4), all big-endian: sorted, the copies of a secret stand together in the order of their documents.
 const RECORD_BYTES: usize = 16;
+const FINGERPRINT_BYTES: usize = 7;
 const ORDINAL_BITS: u32 = 40;
 
 /// What a document says of its proofs: whether they are spendable, whether they are gone, and 30 bits of the hash
@@ -129,7 +131,7 @@ impl Class {
 
 /// What the copies of one secret amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Verdict {
+pub(super) struct Verdict {
     class: Class,
     /// Of a double-counted secret: a spendable proof stands in one document and a gone one in another.
     is_gone_elsewhere: bool,
@@ -188,33 +190,67 @@ impl Documents {
     }
 }
 
-/// Judges the copies of one secret, which come in the order of their documents.
-fn judge(copies: &[Record]) -> Verdict {
-    let (mut spendable, mut gone) = (Documents::None, Documents::None);
-    let mut spendable_proofs = 0_u64;
-    for copy in copies {
-        if copy.holding().is_spendable() {
-            spendable_proofs += 1;
-            spendable.add(copy.ordinal());
+/// What is judged of the copies of one secret, which come in the order of their documents.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    first: Option<Record>,
+    has_other_user: bool,
+    spendable: Documents,
+    gone: Documents,
+    spendable_proofs: u64,
+    proofs: u64,
+}
+
+impl Gathered {
+    fn add_copy(&mut self, copy: Record) {
+        let (holding, ordinal) = (copy.holding(), copy.ordinal());
+        let first = *self.first.get_or_insert(copy);
+        self.has_other_user |= first.holding().user() != holding.user();
+        self.proofs += 1;
+        if holding.is_spendable() {
+            self.spendable_proofs += 1;
+            self.spendable.add(ordinal);
         }
-        if copy.holding().is_gone() {
-            gone.add(copy.ordinal());
+        if holding.is_gone() {
+            self.gone.add(ordinal);
         }
     }
-    let is_gone_elsewhere = match (spendable, gone) {
-        (Documents::None, _) | (_, Documents::None) => false,
-        (Documents::One(here), Documents::One(there)) => here != there,
-        _ => true,
-    };
-    let user = copies[0].holding().user();
-    let class = if is_gone_elsewhere || spendable_proofs > 1 {
-        Class::DoubleCounted
-    } else if copies.iter().any(|copy| copy.holding().user() != user) {
-        Class::CrossUser
-    } else {
-        Class::BenignCopy
-    };
-    Verdict { class, is_gone_elsewhere, proofs: copies.len() as u64 }
+
+    fn judge(&self) -> Verdict {
+        let is_gone_elsewhere = match (self.spendable, self.gone) {
+            (Documents::None, _) | (_, Documents::None) => false,
+            (Documents::One(here), Documents::One(there)) => here != there,
+            _ => true,
+        };
+        let class = if is_gone_elsewhere || self.spendable_proofs > 1 {
+            Class::DoubleCounted
+        } else if self.has_other_user {
+            Class::CrossUser
+        } else {
+            Class::BenignCopy
+        };
+        Verdict { class, is_gone_elsewhere, proofs: self.proofs }
+    }
+}
+
+impl Gather<RECORD_BYTES> for Gathered {
+    /// With the first document.
+    type Verdict = (Verdict, u64);
+    const PRINT_BYTES: usize = FINGERPRINT_BYTES;
+    const TWINS_ONLY: bool = true;
+
+    fn add(&mut self, record: &[u8; RECORD_BYTES]) {
+        self.add_copy(Record::read(record));
+    }
+
+    fn verdict(&self) -> Option<(Verdict, u64)> {
+        let first = self.first.filter(|_| self.proofs > 1)?;
+        Some((self.judge(), first.ordinal()))
+    }
+
+    fn sort(records: &mut [[u8; RECORD_BYTES]]) {
+        records.sort_unstable_by_key(Record::read);
+    }
 }
 
 /// Totals of `duplicate_secrets` and `double_counted`.
@@ -237,42 +273,53 @@ impl SecretTotals {
     }
 }
 
+/// One thread's part in [`propose`].
+struct Proposer<'a> {
+    totals: SecretTotals,
+    candidates: PartitionWriter<'a>,
+    contested: PartitionWriter<'a>,
+    /// Fingerprint and document of the record before.
+    last: Option<(u64, u64)>,
+}
+
 /// Finds the records that share their fingerprint, judges them, and makes candidates of them. Those of which one
 /// spendable proof is no phantom, which depends on amounts, are besides in `contested`.
 pub(super) fn propose(
-    pool: &rayon::ThreadPool,
+    grouping: &Grouping<'_>,
     store: &Partitions,
     candidates: &CandidateStore,
     contested: &CandidateStore,
 ) -> Result<SecretTotals, AnalyzeError> {
-    let begin = || (SecretTotals::default(), candidates.writer(), contested.writer());
-    let workers = each_part(pool, store, begin, |(totals, writer, contest), part, blocks| {
-        let mut records: Vec<Record> = possible_twins(blocks).iter().map(Record::read).collect();
-        records.sort_unstable();
-        for copies in records.chunk_by(|a, b| a.print() == b.print()).filter(|it| it.len() > 1) {
-            let verdict = judge(copies);
-            totals.count(&verdict);
-            let fingerprint = (part as u64) << 56 | copies[0].print();
-            let first = copies[0].ordinal();
-            let is_contested = verdict.class == Class::DoubleCounted && !verdict.is_gone_elsewhere;
-            // A secret that a document has twice is one candidate.
-            for same in copies.chunk_by(|a, b| a.ordinal() == b.ordinal()) {
-                let ordinal = same[0].ordinal();
-                let note = Judgement { verdict, is_first: ordinal == first }.encode();
-                let candidate = Candidate { ordinal, kind: Kind::Secret, fingerprint, note };
-                candidates.push(writer, &candidate)?;
-                if is_contested {
-                    contested.push(contest, &candidate)?;
-                }
-            }
+    let begin = || Proposer {
+        totals: SecretTotals::default(),
+        candidates: candidates.writer(),
+        contested: contested.writer(),
+        last: None,
+    };
+    let each = |proposer: &mut Proposer<'_>, part: usize, judged: &(Verdict, u64), record: &_| {
+        let ((verdict, first), record) = (*judged, Record::read(record));
+        let (fingerprint, ordinal) = ((part as u64) << 56 | record.print(), record.ordinal());
+        // A secret that a document has twice is one candidate.
+        if proposer.last.replace((fingerprint, ordinal)) == Some((fingerprint, ordinal)) {
+            return Ok(());
+        }
+        let is_first = ordinal == first;
+        if is_first {
+            proposer.totals.count(&verdict);
+        }
+        let note = Judgement { verdict, is_first }.encode();
+        let candidate = Candidate { ordinal, kind: Kind::Secret, fingerprint, note };
+        candidates.push(&mut proposer.candidates, &candidate)?;
+        if verdict.class == Class::DoubleCounted && !verdict.is_gone_elsewhere {
+            contested.push(&mut proposer.contested, &candidate)?;
         }
         Ok(())
-    })?;
+    };
     let mut totals = SecretTotals::default();
-    for (counted, writer, contest) in workers {
-        totals.add_all(&counted);
-        writer.finish()?;
-        contest.finish()?;
+    for proposer in grouping.each::<_, Gathered, _>(store, begin, each)? {
+        totals.add_all(&proposer.totals);
+        proposer.candidates.finish()?;
+        proposer.contested.finish()?;
     }
     Ok(totals)
 }
@@ -551,11 +598,11 @@ mod tests {
 
     /// The class of copies `(document, flags, user)`, and whether a gone one is elsewhere.
     fn judged(copies: &[(u64, u32, u32)]) -> (Class, bool) {
-        let record = |(ordinal, flags, user): &(u64, u32, u32)| {
-            Record::of(u64::MAX, *ordinal, holding(*flags, *user))
-        };
-        let records: Vec<Record> = copies.iter().map(record).collect();
-        let verdict = judge(&records);
+        let mut gathered = Gathered::default();
+        for (ordinal, flags, user) in copies {
+            gathered.add_copy(Record::of(u64::MAX, *ordinal, holding(*flags, *user)));
+        }
+        let verdict = gathered.judge();
         assert_eq!(verdict.proofs, copies.len() as u64);
         (verdict.class, verdict.is_gone_elsewhere)
     }

@@ -29,22 +29,25 @@ pub(super) struct Wallet {
     mint: u64,
 }
 
-/// Fingerprints of all wallets by `_id`.
+/// Fingerprints of all wallets by `_id`; of several with one, those of the first.
 #[derive(Debug, Default)]
-pub(super) struct WalletTable(HashMap<u128, Wallet>);
+pub(super) struct WalletTable {
+    wallets: HashMap<u128, Wallet>,
+    twins: Option<[u64; 2]>,
+}
 
 fn fingerprint(key: &Fingerprints, value: Option<Value<'_>>) -> u64 {
     value.map_or(0, |value| key.half_value(value))
 }
 
 impl WalletTable {
-    /// Validates a wallet document and adds it; gives the numbers of two wallets with one `_id`.
+    /// Validates a wallet document and adds it.
     pub(super) fn add(
         &mut self,
         key: &Fingerprints,
         ordinal: u64,
         document: &[u8],
-    ) -> Result<Option<[u64; 2]>, Malformed> {
+    ) -> Result<(), Malformed> {
         let (mut id, mut npub, mut mint) = (None, None, None);
         for element in elements(document)? {
             let element = element?;
@@ -62,36 +65,47 @@ impl WalletTable {
         if let Some(id) = id {
             let wallet =
                 Wallet { ordinal, npub: fingerprint(key, npub), mint: fingerprint(key, mint) };
-            return Ok(self.insert(key.wide_value(id), wallet));
+            self.insert(key.wide_value(id), wallet);
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn insert(&mut self, id: u128, wallet: Wallet) -> Option<[u64; 2]> {
-        match self.0.entry(id) {
+    /// The first wallet with an `_id` stays, so that the first two are compared in whatever order all come.
+    fn insert(&mut self, id: u128, wallet: Wallet) {
+        match self.wallets.entry(id) {
             Entry::Vacant(entry) => {
                 entry.insert(wallet);
-                None
             }
-            Entry::Occupied(entry) => {
-                let (one, other) = (entry.get().ordinal, wallet.ordinal);
-                Some([one.min(other), one.max(other)])
+            Entry::Occupied(mut entry) => {
+                let (first, second) = (wallet.min(*entry.get()), wallet.max(*entry.get()));
+                entry.insert(first);
+                self.note_twins(Some([first.ordinal, second.ordinal]));
             }
         }
     }
 
-    /// Takes over all of `other`; gives the numbers of the first two wallets with one `_id`.
-    pub(super) fn merge(&mut self, other: WalletTable) -> Option<[u64; 2]> {
-        if self.0.is_empty() {
+    fn note_twins(&mut self, twins: Option<[u64; 2]>) {
+        self.twins = self.twins.into_iter().chain(twins).min();
+    }
+
+    /// Takes over all of `other`.
+    pub(super) fn merge(&mut self, other: WalletTable) {
+        if self.wallets.is_empty() {
             *self = other;
-            return None;
+            return;
         }
-        other.0.into_iter().filter_map(|(id, wallet)| self.insert(id, wallet)).min()
+        self.note_twins(other.twins);
+        other.wallets.into_iter().for_each(|(id, wallet)| self.insert(id, wallet));
+    }
+
+    /// The numbers of the first two wallets with one `_id`.
+    pub(super) fn twins(&self) -> Option<[u64; 2]> {
+        self.twins
     }
 
     /// Memory in use, about.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.0.capacity() * WALLET_BYTES
+        self.wallets.capacity() * WALLET_BYTES
     }
 
     /// What a token's fields say of its wallet.
@@ -103,7 +117,7 @@ impl WalletTable {
         mint_url: Option<Value<'_>>,
     ) -> WalletCheck {
         let Some(id) = wallet_id.filter(|id| !id.is_null()) else { return WalletCheck::NoId };
-        match self.0.get(&key.wide_value(id)) {
+        match self.wallets.get(&key.wide_value(id)) {
             None => WalletCheck::Dangling,
             Some(wallet) => WalletCheck::Found {
                 same_npub: wallet.npub == fingerprint(key, npub),
@@ -118,5 +132,32 @@ pub(super) fn check_without_wallets(wallet_id: Option<Value<'_>>) -> WalletCheck
     match wallet_id {
         Some(id) if !id.is_null() => WalletCheck::Unknown,
         _ => WalletCheck::NoId,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn twins_are_the_first_two_whichever_workers_met_them(
+            wallets in proptest::collection::vec((0_u128..12, 0_usize..3), 0..12),
+            first_merged in 0_usize..3,
+        ) {
+            let mut workers = Vec::from_iter((0..3).map(|_| WalletTable::default()));
+            for (ordinal, (id, worker)) in (0..).zip(&wallets) {
+                workers[*worker].insert(*id, Wallet { ordinal, npub: 0, mint: 0 });
+            }
+            workers.rotate_left(first_merged);
+            let mut all = WalletTable::default();
+            workers.into_iter().for_each(|worker| all.merge(worker));
+            let ids = Vec::from_iter(wallets.iter().map(|(id, _)| id));
+            let second = |first: usize| (first + 1..ids.len()).find(|at| ids[*at] == ids[first]);
+            let pairs = (0..ids.len()).filter_map(|first| Some([first, second(first)?]));
+            let expected = pairs.min().map(|pair| pair.map(|at| u64::try_from(at).unwrap()));
+            prop_assert_eq!(all.twins(), expected);
+        }
     }
 }

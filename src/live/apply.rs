@@ -4,15 +4,19 @@ use super::batch::RunContext;
 use super::error::RunError;
 use super::guard::guard;
 use super::lease::Lease;
-use super::migration_state::{self, Change};
+use super::migration_state::{self, Change, RunName};
 use super::mongo::Mongo;
 use super::observe::observe;
 use super::options::RunOptions;
 use super::pace::Pace;
 use super::patience::patiently;
 use super::place::{Place, find_place};
+use super::rollback::{check_complete, check_known};
 use super::run_log::RunLog;
-use super::store::{Recorded, create_collections, may_write, number, read_recorded, set_run};
+use super::status::must_exist;
+use super::store::{
+    Recorded, begin_run, create_collections, may_write, number, read_recorded, set_run,
+};
 use super::work::{UnitKey, Work, held, remaining};
 use crate::decide::OnDrift;
 use crate::journal::{ApplyReport, ManifestReport, pace_of};
@@ -51,6 +55,7 @@ pub async fn apply(
     guard(plan, server, options)?;
     find_place(plan, server, options).await?;
     let collection = &plan.content().snapshot.tokens;
+    must_exist(server, options, collection).await?;
     may_write(server, collection, options).await?;
     create_collections(server, options).await?;
     options.reached("collections created");
@@ -95,9 +100,14 @@ async fn with_lease(
     options.reached("run directory opened");
     let log = RunLog::new(&id, plan.sha256(), started_at, options.now, Some(directory));
     let run = Run { plan, server, options, progress, id, started_at, log: Mutex::new(log) };
-    let recorded = match place {
+    let recorded = match &place {
         Place::New => Vec::new(),
-        Place::Resume(_) => read_recorded(server, options, &run.id).await?,
+        Place::Resume(stored) => {
+            let recorded = read_recorded(server, options, &run.id).await?;
+            check_complete(stored, &recorded)?;
+            check_known(&recorded, &local)?;
+            recorded
+        }
     };
     let begun = run.begin(&recorded, &local).await;
     if let Err(error) = begun {
@@ -114,6 +124,11 @@ impl Run<'_> {
         DateTime::from_millis((self.options.now)().0)
     }
 
+    /// The run as the migration's state names it.
+    fn of(&self) -> RunName {
+        RunName { run_id: self.id.clone(), plan_sha256: self.plan.sha256().to_string() }
+    }
+
     /// Everything before the first write of a document.
     async fn begin(&self, recorded: &[Recorded], local: &[Record]) -> Result<(), RunError> {
         if recorded.iter().any(|found| !found.is_applied) {
@@ -126,11 +141,13 @@ impl Run<'_> {
             log.append(&started)?;
             log.reconcile(recorded, local)?;
             log.already = recorded.iter().map(|found| found.reached(Goal::Apply)).sum();
-            log.take_over_drift(recorded, local);
+            log.take_over_drift(Goal::Apply, recorded, local);
         }
         if self.options.on_drift == OnDrift::Abort {
             self.preflight(recorded).await?;
         }
+        // A comparison that was broken off has proven nothing.
+        self.progress.check().map_err(|_| RunError::Stopped)?;
         self.options.reached("preflight done");
         let totals = &self.plan.content().totals;
         let fields = doc! {
@@ -143,10 +160,10 @@ impl Run<'_> {
             "batches": number(self.plan.content().batches.len() as u64),
             "tool": &self.options.tool,
         };
-        set_run(self.server, self.options, &self.id, fields).await?;
+        begin_run(self.server, self.options, &self.id, fields).await?;
         self.options.reached("run recorded");
-        let (run_id, at) = (self.id.clone(), DateTime::from_millis(self.started_at.0));
-        let running = Change::Running { run_id, plan_sha256: plan_sha256.to_string(), at };
+        let at = DateTime::from_millis(self.started_at.0);
+        let running = Change::Running { of: self.of(), at };
         migration_state::write(self.server, self.options, running).await?;
         held(&self.log).write_manifest(RunState::Running)?;
         self.options.reached("migration state recorded");
@@ -242,7 +259,7 @@ impl Run<'_> {
         let fields =
             doc! {"state": RunState::Failed.as_str(), "updatedAt": self.stamp(), "error": &text};
         let _ = set_run(self.server, self.options, &self.id, fields).await;
-        let failed = Change::Failed { error: text };
+        let failed = Change::Failed { of: self.of(), error: text };
         let _ = migration_state::write(self.server, self.options, failed).await;
         let mut log = held(&self.log);
         let at = (self.options.now)();
@@ -260,7 +277,8 @@ impl Run<'_> {
             let ms = now.0.saturating_sub(self.started_at.0);
             let at = DateTime::from_millis(now.0);
             let affected = written + already;
-            let completed = Change::Completed { at, affected, ms };
+            let of = self.of();
+            let completed = Change::Completed { of, at, affected, ms };
             migration_state::write(self.server, self.options, completed).await?;
             self.options.reached("migration state completed");
         }

@@ -149,6 +149,17 @@ pub enum RunError {
     /// No journal in the database.
     #[error("No backup data found - cannot rollback safely: {0}")]
     NoBackup(String),
+    /// A run's document is not what was written.
+    #[error(
+        "run {run_id} in remelt_runs is not as remelt wrote it: {what}; nothing was written: put remelt_runs and \
+         remelt_journal back together from one backup, or restore the run's documents by hand from its undo images"
+    )]
+    RunAltered {
+        /// The run.
+        run_id: String,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// The database's journal is not what was written.
     #[error(
         "the journal document of batch {batch} (from change {from}) in remelt_journal is not what this \
@@ -264,6 +275,7 @@ impl RunError {
             | RunError::BeingRolledBack(_)
             | RunError::LeaseHeld { .. }
             | RunError::NoBackup(_)
+            | RunError::RunAltered { .. }
             | RunError::JournalAltered { .. } => ExitClass::Refused,
             _ => ExitClass::Failed,
         }
@@ -293,6 +305,7 @@ impl RunError {
             RunError::LeaseLost => "lease_lost",
             RunError::Drift { .. } => "drift",
             RunError::NoBackup(_) => "no_backup_data_found",
+            RunError::RunAltered { .. } => "run_altered",
             RunError::JournalAltered { .. } => "journal_altered",
             RunError::NotAsPlanned { .. } | RunError::Unexpected { .. } => "not_as_planned",
             RunError::TooLarge { .. } => "too_large",

@@ -45,25 +45,41 @@ pub(super) async fn read(
 /// What to write.
 #[derive(Debug, Clone)]
 pub(super) enum Change {
-    Running { run_id: String, plan_sha256: String, at: DateTime },
-    Completed { at: DateTime, affected: u64, ms: i64 },
-    Failed { error: String },
+    Running { of: RunName, at: DateTime },
+    Completed { of: RunName, at: DateTime, affected: u64, ms: i64 },
+    Failed { of: RunName, error: String },
     RolledBack { at: DateTime },
+}
+
+/// Whose state it is. Written each time: else a document that was removed meanwhile would come back as another
+/// tool's.
+#[derive(Debug, Clone)]
+pub(super) struct RunName {
+    pub(super) run_id: String,
+    pub(super) plan_sha256: String,
+}
+
+impl From<RunName> for Bson {
+    fn from(RunName { run_id, plan_sha256 }: RunName) -> Bson {
+        let journal = "remelt_journal";
+        doc! {"remelt_run": run_id, "plan_sha256": plan_sha256, "journal": journal}.into()
+    }
 }
 
 impl Change {
     fn fields(self) -> Document {
         match self {
-            Change::Running { run_id, plan_sha256, at } => doc! {
+            Change::Running { of, at } => doc! {
                 "status": "running", "started_at": at, "completed_at": Bson::Null,
-                "error_message": Bson::Null,
-                "backup_data": {"remelt_run": run_id, "plan_sha256": plan_sha256, "journal": "remelt_journal"},
+                "error_message": Bson::Null, "backup_data": of,
             },
-            Change::Completed { at, affected, ms } => doc! {
+            Change::Completed { of, at, affected, ms } => doc! {
                 "status": "completed", "completed_at": at, "affected_tokens": number(affected),
-                "execution_time_ms": ms, "error_message": Bson::Null,
+                "execution_time_ms": ms, "error_message": Bson::Null, "backup_data": of,
             },
-            Change::Failed { error } => doc! {"status": "failed", "error_message": error},
+            Change::Failed { of, error } => {
+                doc! {"status": "failed", "error_message": error, "backup_data": of}
+            }
             Change::RolledBack { at } => doc! {"status": "rolled_back", "completed_at": at},
         }
     }

@@ -3,7 +3,7 @@
 use super::error::RunError;
 use super::migration_state;
 use super::options::RunOptions;
-use super::store::{StoredRun, read_runs};
+use super::store::{StoredRun, find_forgotten_run, read_runs};
 use crate::journal::RunState;
 use crate::plan::Plan;
 use crate::server::Server;
@@ -28,7 +28,16 @@ pub(super) async fn find_place(
     options: &RunOptions,
 ) -> Result<Place, RunError> {
     let mut place = Place::New;
-    for run in read_runs(server, options.retry).await? {
+    let runs = read_runs(server, options.retry).await?;
+    let is_standing = |run: &&StoredRun| run.state != RunState::RolledBack;
+    let known: Vec<String> = runs.iter().filter(is_standing).map(|run| run.id.clone()).collect();
+    let forgotten = find_forgotten_run(server, options.retry, plan.sha256(), &known).await?;
+    if let Some(run_id) = forgotten {
+        let what =
+            "remelt_journal has batches of it that are applied, and it is gone or says rolled_back";
+        return Err(RunError::RunAltered { run_id, what });
+    }
+    for run in runs {
         if run.collection != plan.content().snapshot.tokens {
             continue;
         }

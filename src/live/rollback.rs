@@ -11,6 +11,7 @@ use super::options::RunOptions;
 use super::pace::Pace;
 use super::patience::patiently;
 use super::run_log::RunLog;
+use super::status::must_exist;
 use super::store::{
     Recorded, StoredRun, create_collections, may_write, number, read_recorded, read_recorded_batch,
     read_runs, set_run,
@@ -60,6 +61,7 @@ pub async fn rollback(
 ) -> Result<RollbackReport, RunError> {
     guard_deployment(server)?;
     let run = find_run(of, server, options).await?;
+    must_exist(server, options, &run.collection).await?;
     may_write(server, &run.collection, options).await?;
     create_collections(server, options).await?;
     let lease = Lease::take(server, options, &run.collection, &run.id, progress).await?;
@@ -121,7 +123,12 @@ async fn with_lease(
         RollbackOf::Run(_) => (None, Vec::new()),
     };
     let plan_sha256 = run.plan_sha256.unwrap_or(Sha256Hash([0; 32]));
-    check_known(&run, &recorded, &local)?;
+    if run.state != RunState::RolledBack {
+        check_known(&recorded, &local)?;
+    } else if recorded.iter().any(|found| found.is_applied) {
+        let what = "it says rolled_back, and remelt_journal has batches of it that are applied";
+        return Err(RunError::RunAltered { run_id: run.id, what });
+    }
     let started_at = Timestamp(run.started_at.timestamp_millis());
     tracing::info!(run = run.id, state = run.state.as_str(), "rollback begun");
     let mut log = RunLog::new(&run.id, plan_sha256, started_at, options.now, directory);
@@ -129,10 +136,9 @@ async fn with_lease(
     log.append(&Record::Started { goal: Goal::Rollback, plan_sha256, at })?;
     log.reconcile(&recorded, &local)?;
     let is_undone = |found: &&Recorded| !found.is_applied;
-    for found in recorded.iter().filter(is_undone) {
-        log.already += found.reached(Goal::Rollback);
-        log.drifted += found.drifted(Goal::Rollback);
-    }
+    log.already =
+        recorded.iter().filter(is_undone).map(|found| found.reached(Goal::Rollback)).sum();
+    log.take_over_drift(Goal::Rollback, &recorded, &local);
     let undo = Undo { server, options, progress, run, log: Mutex::new(log) };
     undo.run(lease, plan_sha256, &recorded).await
 }
@@ -156,9 +162,8 @@ pub(super) fn check_complete(run: &StoredRun, recorded: &[Recorded]) -> Result<(
     )))
 }
 
-/// Whatever the local journal says was committed must be in the database's.
-fn check_known(run: &StoredRun, recorded: &[Recorded], local: &[Record]) -> Result<(), RunError> {
-    let is_restored = run.state == RunState::RolledBack;
+/// Whatever the local journal says was applied must be in the database's.
+pub(super) fn check_known(recorded: &[Recorded], local: &[Record]) -> Result<(), RunError> {
     let lost = local.iter().find_map(|record| match *record {
         Record::Committed { batch, from, outcome: BatchOutcome::Applied, .. } => {
             let is_known = recorded.iter().any(|found| (found.batch, found.from) == (batch, from));
@@ -166,14 +171,8 @@ fn check_known(run: &StoredRun, recorded: &[Recorded], local: &[Record]) -> Resu
         }
         _ => None,
     });
-    match lost {
-        Some((batch, from)) if !is_restored => Err(RunError::NoBackup(format!(
-            "remelt_journal has no undo images of batch {batch} (from change {from}) of run {}, which the journal \
-             beside the plan says was committed",
-            run.id
-        ))),
-        _ => Ok(()),
-    }
+    let what = "it is gone, and the journal beside the plan says that it was committed";
+    lost.map_or(Ok(()), |(batch, from)| Err(RunError::JournalAltered { batch, from, what }))
 }
 
 impl Undo<'_> {
@@ -191,6 +190,8 @@ impl Undo<'_> {
         if self.options.on_drift == OnDrift::Abort {
             self.preflight(&queue).await?;
         }
+        // A comparison that was broken off has proven nothing.
+        self.progress.check().map_err(|_| RunError::Stopped)?;
         self.options.reached("preflight done");
         if self.run.state != RunState::RolledBack {
             self.set_state(RunState::RollingBack).await?;

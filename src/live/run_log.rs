@@ -83,7 +83,10 @@ impl RunLog {
                 from: found.from,
                 outcome,
                 changes: found.changes,
-                written: found.written(),
+                written: match found.is_applied {
+                    true => found.written(),
+                    false => found.written().saturating_sub(found.not_restored),
+                },
                 sha256: found.sha256,
             };
             self.entries.insert((found.batch, found.from), entry);
@@ -96,10 +99,15 @@ impl RunLog {
     }
 
     /// Takes over the documents that an earlier process left as they are.
-    pub(super) fn take_over_drift(&mut self, recorded: &[Recorded], local: &[Record]) {
-        self.drifted = recorded.iter().map(|found| found.drifted(Goal::Apply)).sum();
+    pub(super) fn take_over_drift(&mut self, goal: Goal, recorded: &[Recorded], local: &[Record]) {
+        self.drifted = recorded.iter().map(|found| found.drifted(goal)).sum();
+        let mut under_way = Goal::Apply;
         let listed = local.iter().filter_map(|record| match record.clone() {
-            Record::Drifted { batch, ordinal, id, kind } => {
+            Record::Started { goal, .. } => {
+                under_way = goal;
+                None
+            }
+            Record::Drifted { batch, ordinal, id, kind } if under_way == goal => {
                 Some(DriftEntry { batch, ordinal, id, kind })
             }
             _ => None,

@@ -169,7 +169,11 @@ pub async fn migration_and_runs(
     let mut runs: Vec<RunReport> =
         documents.iter().map(|run| run_report(run, active.as_ref())).collect();
     // A run says how much it applied when it ends; until then its journal does.
-    for run in runs.iter_mut().filter(|run| run.applied.is_none()) {
+    let has_ended = |run: &RunReport| {
+        let state = RunState::from_word(&run.state);
+        matches!(state, Some(RunState::Completed | RunState::RollingBack | RunState::RolledBack))
+    };
+    for run in runs.iter_mut().filter(|run| run.applied.is_none() || !has_ended(run)) {
         let documents = read_journal(server, options, &run.run_id).await?;
         let recorded = documents.iter().filter_map(recorded);
         run.applied = Some(recorded.map(|found| found.reached(Goal::Apply)).sum());
@@ -185,9 +189,9 @@ pub async fn migration_and_runs(
 pub async fn status(server: &Server, options: &RunOptions) -> Result<StatusReport, ServerError> {
     let counts = count_tokens(server, TOKENS, options.retry).await?;
     let (state, runs) = migration_and_runs(server, options).await?;
-    if counts.total == 0 && runs.is_empty() {
+    if counts.total == 0 {
         // An empty answer must not look like a healthy ledger when the name is wrong.
-        has_tokens(server, options).await?;
+        must_exist(server, options, TOKENS).await?;
     }
     let migration = MigrationReport {
         is_completed: state == "completed",
@@ -207,14 +211,22 @@ pub async fn status(server: &Server, options: &RunOptions) -> Result<StatusRepor
     Ok(StatusReport { migration, runs, health, recommendations })
 }
 
-async fn has_tokens(server: &Server, options: &RunOptions) -> Result<(), ServerError> {
+/// Fails when the database has no collection of that name.
+pub(super) async fn must_exist(
+    server: &Server,
+    options: &RunOptions,
+    collection: &str,
+) -> Result<(), ServerError> {
     let named = patiently(options.retry, || async {
-        server.database().list_collection_names().filter(doc! {"name": TOKENS}).await
+        server.database().list_collection_names().filter(doc! {"name": collection}).await
     });
     let named = named.await.map_err(failed("list the collections", "listCollections"))?;
     match named.is_empty() {
         false => Ok(()),
-        true => Err(ServerError::NoCollection { db: server.db().to_owned(), collection: TOKENS }),
+        true => {
+            let collection = collection.to_owned();
+            Err(ServerError::NoCollection { db: server.db().to_owned(), collection })
+        }
     }
 }
 

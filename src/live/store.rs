@@ -12,6 +12,7 @@ use super::error::RunError;
 use super::mongo::{found_field, left_field};
 use super::options::RunOptions;
 use super::patience::patiently;
+use crate::document::{Value, ValueKind};
 use crate::journal::{Goal, RunState};
 use crate::model::{Sha256Hash, hash_bytes};
 use crate::plan::Batch;
@@ -122,13 +123,24 @@ pub(super) fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// Tools that restore a collection from text may have made the number an `int32`.
 fn unsigned(document: &Document, name: &str) -> Option<u64> {
-    match document.get(name)? {
-        Bson::Int64(number) => u64::try_from(*number).ok(),
-        Bson::Int32(number) => u64::try_from(*number).ok(),
-        _ => None,
-    }
+    unsigned_value(document.get(name)?)
+}
+
+/// Tools that restore a collection from text, and shells, may have made the number one of another type.
+fn unsigned_value(value: &Bson) -> Option<u64> {
+    let (kind, bytes) = match value {
+        Bson::Int64(number) => (ValueKind::Int64, &number.to_le_bytes()[..]),
+        Bson::Int32(number) => (ValueKind::Int32, &number.to_le_bytes()[..]),
+        Bson::Double(number) => (ValueKind::Double, &number.to_le_bytes()[..]),
+        _ => return None,
+    };
+    u64::try_from(Value { kind, bytes }.as_amount()?).ok()
+}
+
+/// A list of positions; `None` when it is not there or holds something else.
+fn positions(document: &Document, name: &str) -> Option<Vec<u64>> {
+    document.get_array(name).ok()?.iter().map(unsigned_value).collect()
 }
 
 pub(super) fn journal_id(run_id: &str, batch: u64, from: u64) -> Document {
@@ -187,9 +199,47 @@ pub(super) async fn create_collections(
 pub(super) async fn read_runs(
     server: &Server,
     patience: Duration,
-) -> Result<Vec<StoredRun>, ServerError> {
+) -> Result<Vec<StoredRun>, RunError> {
     let documents = read_run_documents(server, patience).await?;
-    Ok(documents.iter().filter_map(StoredRun::read).collect())
+    let read = |document| {
+        StoredRun::read(document).ok_or_else(|| RunError::RunAltered {
+            run_id: document.get_str("_id").unwrap_or("(without a name)").to_owned(),
+            what: "its fields are not as written",
+        })
+    };
+    documents.iter().map(read).collect()
+}
+
+/// A run of the plan whose batches are applied, says the journal, and which is none of `known`.
+pub(super) async fn find_forgotten_run(
+    server: &Server,
+    patience: Duration,
+    plan: Sha256Hash,
+    known: &[String],
+) -> Result<Option<String>, ServerError> {
+    let applied = doc! {
+        "planSha256": plan.to_string(), "state": APPLIED, "_id.run": {"$nin": known.to_vec()},
+    };
+    let found = patiently(patience, || async {
+        let journal = journal(server);
+        journal.find_one(applied.clone()).projection(doc! {"_id": 1}).await
+    });
+    let found =
+        found.await.map_err(failed("read the database's journal", "find on remelt_journal"))?;
+    let run = |document: Document| {
+        document.get_document("_id").ok()?.get_str("run").ok().map(str::to_owned)
+    };
+    Ok(found.map(|document| run(document).unwrap_or_else(|| "(without a name)".to_owned())))
+}
+
+/// Records that a run works (again), and no more why it stopped before.
+pub(super) async fn begin_run(
+    server: &Server,
+    options: &RunOptions,
+    run_id: &str,
+    fields: Document,
+) -> Result<(), ServerError> {
+    update_run(server, options, run_id, doc! {"$set": fields, "$unset": {"error": 1}}).await
 }
 
 /// All runs' documents, newest first.
@@ -212,7 +262,15 @@ pub(super) async fn set_run(
     run_id: &str,
     fields: Document,
 ) -> Result<(), ServerError> {
-    let update = doc! {"$set": fields};
+    update_run(server, options, run_id, doc! {"$set": fields}).await
+}
+
+async fn update_run(
+    server: &Server,
+    options: &RunOptions,
+    run_id: &str,
+    update: Document,
+) -> Result<(), ServerError> {
     let set = patiently(options.retry, || async {
         runs(server).update_one(doc! {"_id": run_id}, update.clone()).upsert(true).await
     });
@@ -257,14 +315,18 @@ fn unreadable(document: &Document) -> RunError {
 /// What a journal document says besides its images.
 pub(super) fn recorded(document: &Document) -> Option<Recorded> {
     let id = document.get_document("_id").ok()?;
-    let listed = |goal| document.get_array(left_field(goal)).map_or(0, |it| it.len() as u64);
+    let listed = |goal| Some(positions(document, left_field(goal))?.len() as u64);
+    let not_restored = match document.contains_key(left_field(Goal::Rollback)) {
+        true => listed(Goal::Rollback)?,
+        false => 0,
+    };
     Some(Recorded {
         batch: unsigned(id, "batch")?,
         from: unsigned(id, "from")?,
         changes: unsigned(document, "changes")?,
-        left: listed(Goal::Apply),
+        left: listed(Goal::Apply)?,
         found_applied: unsigned(document, found_field(Goal::Apply)).unwrap_or(0),
-        not_restored: listed(Goal::Rollback),
+        not_restored,
         found_restored: unsigned(document, found_field(Goal::Rollback)).unwrap_or(0),
         is_applied: document.get_str("state").ok()? == APPLIED,
         sha256: document.get_str("sha256").ok()?.parse().ok()?,
@@ -312,10 +374,9 @@ pub(super) fn recorded_batch(
     if all.record.changes != head.changes {
         return Err(altered("the number of its undo images is another"));
     }
-    let left: Vec<u64> = document.get_array("left").map_or_else(
-        |_| Vec::new(),
-        |left| left.iter().filter_map(|p| u64::try_from(p.as_i64()?).ok()).collect(),
-    );
+    let left = positions(document, left_field(Goal::Apply))
+        .filter(|left| left.iter().all(|position| *position < head.changes))
+        .ok_or(altered("its list of what was not written is not as written"))?;
     if left.is_empty() {
         return Ok(RecordedBatch { head, written: all });
     }

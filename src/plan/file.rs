@@ -406,6 +406,12 @@ impl Batch {
 }
 
 impl PlanFile {
+    /// Tokens with the fault that are left as they are.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.not_changed.values().fold(0, |sum: u64, count| sum.saturating_add(*count))
+    }
+
     /// What in the plan does not fit itself or a `changes.bson` of `file_bytes`.
     fn contradiction(&self, file_bytes: u64) -> Option<&'static str> {
         let mut end = 0_u64;

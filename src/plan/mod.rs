@@ -8,6 +8,7 @@ mod build;
 mod change;
 mod columns;
 mod file;
+mod left;
 mod page;
 mod preview;
 mod report;
@@ -25,6 +26,7 @@ pub use file::{
     Batch, BatchRecord, CHANGES_FILE, CSV_REPORTS, FORMAT_VERSION, PLAN_FILE, Plan, PlanError,
     PlanFile, PlannedSnapshot, PlannedTotals, REPORTS_DIRECTORY, ReportRecord, RuleRecord,
 };
+pub(crate) use left::LeftTokens;
 pub use page::{PAGE_BYTES_MAX, PAGE_FILE, PageError, PageSubject, page};
 pub use preview::{AmountRange, Preview, PreviewStats, UserImpact, preview};
 pub use report::{

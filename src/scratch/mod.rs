@@ -8,7 +8,7 @@ mod partition;
 mod sorter;
 mod spool;
 
-pub(crate) use partition::{BYTE_PARTS, PartitionWriter, Partitions};
+pub(crate) use partition::{BYTE_PARTS, PartitionWriter, Partitions, TakenPart};
 pub(crate) use sorter::{Row, RowBatch, SortedRows, Sorter};
 pub(crate) use spool::Spool;
 

@@ -96,26 +96,71 @@ impl Partitions {
         in_memory + extents.map_or(0, |extents| extents.iter().map(|(_, length)| length).sum())
     }
 
-    /// Takes one part out of memory and disk, in the blocks in which it was written; none splits a record.
-    pub(crate) fn take_blocks(&self, part: usize) -> Result<Vec<Vec<u8>>, ScratchError> {
+    /// Takes one part out; what of it is on disk is read from there when it is wanted.
+    pub(crate) fn take_part(&self, part: usize) -> Result<TakenPart, ScratchError> {
         let mut state = self.state();
-        let mut blocks = std::mem::take(&mut state.blocks[part]);
+        let blocks = std::mem::take(&mut state.blocks[part]);
         state.memory_bytes -= blocks.iter().map(Vec::capacity).sum::<usize>();
-        let Some(spill) = &mut state.spill else { return Ok(blocks) };
-        let file = spill.file.try_clone().map_err(scratch_error(&self.scratch))?;
-        let extents = std::mem::take(&mut spill.extents[part]);
-        drop(state);
-        for (offset, length) in extents {
-            let mut block = vec![0; length];
-            file.read_exact_at(&mut block, offset).map_err(scratch_error(&self.scratch))?;
+        let (mut file, mut extents) = (None, Vec::new());
+        if let Some(spill) = &mut state.spill {
+            file = Some(spill.file.try_clone().map_err(scratch_error(&self.scratch))?);
+            extents = std::mem::take(&mut spill.extents[part]);
+        }
+        Ok(TakenPart { scratch: self.scratch.clone(), blocks, file, extents })
+    }
+
+    /// Takes all of one part.
+    pub(crate) fn take(&self, part: usize) -> Result<Vec<u8>, ScratchError> {
+        Ok(self.take_part(part)?.load()?.concat())
+    }
+}
+
+/// A part in the blocks in which it was written; none splits a record.
+#[derive(Debug)]
+pub(crate) struct TakenPart {
+    scratch: PathBuf,
+    blocks: Vec<Vec<u8>>,
+    file: Option<File>,
+    extents: Vec<(u64, usize)>,
+}
+
+impl TakenPart {
+    /// Bytes in all blocks.
+    pub(crate) fn bytes(&self) -> usize {
+        let on_disk = self.extents.iter().map(|(_, length)| length);
+        self.blocks.iter().map(Vec::len).chain(on_disk.copied()).sum()
+    }
+
+    /// Hands on one block after another, without more than one from disk in memory.
+    pub(crate) fn each_block<E: From<ScratchError>>(
+        &self,
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.blocks.iter().try_for_each(|block| each(block))?;
+        let mut block = Vec::new();
+        for extent in &self.extents {
+            self.read(extent, &mut block)?;
+            each(&block)?;
+        }
+        Ok(())
+    }
+
+    /// All blocks in memory.
+    pub(crate) fn load(mut self) -> Result<Vec<Vec<u8>>, ScratchError> {
+        let mut blocks = std::mem::take(&mut self.blocks);
+        for extent in &self.extents {
+            let mut block = Vec::new();
+            self.read(extent, &mut block)?;
             blocks.push(block);
         }
         Ok(blocks)
     }
 
-    /// Takes all of one part.
-    pub(crate) fn take(&self, part: usize) -> Result<Vec<u8>, ScratchError> {
-        Ok(self.take_blocks(part)?.concat())
+    fn read(&self, extent: &(u64, usize), block: &mut Vec<u8>) -> Result<(), ScratchError> {
+        let (offset, length) = *extent;
+        let file = self.file.as_ref().ok_or(ScratchError::Damaged)?;
+        block.resize(length, 0);
+        file.read_exact_at(block, offset).map_err(scratch_error(&self.scratch))
     }
 }
 
@@ -154,5 +199,47 @@ impl PartitionWriter<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_the_same_block_by_block_and_loaded_wherever_it_was() {
+        let scratch = tempfile::tempdir().unwrap();
+        for memory_bytes_max in [0, 2 * BLOCK_BYTES, usize::MAX] {
+            let read = |by_block: bool| {
+                let store = Partitions::new(scratch.path(), 2, memory_bytes_max);
+                let mut writer = store.writer();
+                for number in 0..5000_u32 {
+                    let part = usize::from(number.is_multiple_of(3));
+                    writer.push(part, &number.to_be_bytes()).unwrap();
+                }
+                writer.finish().unwrap();
+                let part = store.take_part(1).unwrap();
+                assert_eq!((part.bytes(), store.bytes_in(1)), (1667 * 4, 0));
+                let mut bytes = Vec::new();
+                match by_block {
+                    true => {
+                        let append = |block: &[u8]| {
+                            bytes.extend(block);
+                            Ok::<(), ScratchError>(())
+                        };
+                        part.each_block(append).unwrap();
+                    }
+                    false => bytes = part.load().unwrap().concat(),
+                }
+                bytes
+            };
+            let numbers = |bytes: &[u8]| -> Vec<u32> {
+                bytes.as_chunks().0.iter().map(|number| u32::from_be_bytes(*number)).collect()
+            };
+            let mut seen = numbers(&read(true));
+            assert_eq!(seen, numbers(&read(false)));
+            seen.sort_unstable();
+            assert_eq!(seen, Vec::from_iter((0..5000).step_by(3)));
+        }
     }
 }

@@ -7,12 +7,16 @@ use super::{ScratchError, scratch_error, scratch_file};
 use rayon::slice::ParallelSliceMut;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// Most runs on disk: beyond it they are merged into one, so that open files and buffers are bounded.
-const RUNS_MAX: usize = 64;
+/// Most runs that are merged at once, and most runs of one level: so many are merged into one of the next, so that
+/// open files and buffers are bounded and a row is written once a level.
+const FAN_MAX: usize = 64;
+/// As many runs are merged at once however long their rows are.
+const FAN_MIN: usize = 4;
 /// Read buffer of a run while merging.
 const RUN_BUFFER_BYTES: usize = 64 * 1024;
 /// Bookkeeping of a row in memory.
@@ -32,7 +36,17 @@ pub(crate) struct Sorter {
     memory_bytes_max: usize,
     arena: Vec<u8>,
     slots: Vec<Slot>,
-    runs: Vec<File>,
+    /// By falling level.
+    runs: Vec<Run>,
+}
+
+/// A sorted run on disk.
+#[derive(Debug)]
+struct Run {
+    file: File,
+    /// Of its longest row.
+    row_bytes_max: usize,
+    level: u32,
 }
 
 impl Sorter {
@@ -76,23 +90,43 @@ impl Sorter {
     }
 
     fn spill(&mut self) -> Result<(), ScratchError> {
-        if self.runs.len() >= RUNS_MAX {
-            let mut merge = Merge::new(&self.scratch, std::mem::take(&mut self.runs))?;
-            let mut run = RunWriter::create(&self.scratch)?;
-            while let Some(row) = merge.next()? {
-                run.write(&row.key, &row.payload)?;
-            }
-            self.runs.push(run.finish()?);
-        }
         self.sort();
         let mut run = RunWriter::create(&self.scratch)?;
         for slot in &self.slots {
             let (key, payload) = split(&self.arena, slot);
             run.write(key, payload)?;
         }
-        self.runs.push(run.finish()?);
+        self.runs.push(run.finish(0)?);
         self.arena.clear();
         self.slots.clear();
+        while self.runs_of_last_level() >= self.fan() {
+            self.merge_last(self.fan())?;
+        }
+        Ok(())
+    }
+
+    fn runs_of_last_level(&self) -> usize {
+        let last = self.runs.last().map(|run| run.level);
+        self.runs.iter().rev().take_while(|run| Some(run.level) == last).count()
+    }
+
+    /// How many runs are merged at once: a row of each is in memory meanwhile.
+    fn fan(&self) -> usize {
+        let row_bytes_max = self.runs.iter().map(|run| run.row_bytes_max).max().unwrap_or(0);
+        (self.memory_bytes_max / row_bytes_max.max(1)).clamp(FAN_MIN, FAN_MAX)
+    }
+
+    /// Merges the last `count` runs into one of the level above theirs.
+    fn merge_last(&mut self, count: usize) -> Result<(), ScratchError> {
+        let runs = self.runs.split_off(self.runs.len().saturating_sub(count));
+        let level = runs.iter().map(|run| run.level + 1).max().unwrap_or(0);
+        let mut merge = Merge::new(&self.scratch, runs)?;
+        let mut run = RunWriter::create(&self.scratch)?;
+        let mut row = Row::default();
+        while merge.next_into(&mut row)? {
+            run.write(&row.key, &row.payload)?;
+        }
+        self.runs.push(run.finish(level)?);
         Ok(())
     }
 
@@ -111,6 +145,9 @@ impl Sorter {
             return Ok(SortedRows::Memory { arena: self.arena, slots: self.slots, taken: 0 });
         }
         self.spill()?;
+        while self.runs.len() > self.fan() {
+            self.merge_last(self.fan().min(self.runs.len() - self.fan() + 1))?;
+        }
         Ok(SortedRows::Disk(Box::new(Merge::new(&self.scratch, self.runs)?)))
     }
 }
@@ -120,18 +157,20 @@ impl Sorter {
 struct RunWriter<'a> {
     scratch: &'a Path,
     file: BufWriter<File>,
+    row_bytes_max: usize,
 }
 
 impl RunWriter<'_> {
     fn create(scratch: &Path) -> Result<RunWriter<'_>, ScratchError> {
         let file = BufWriter::with_capacity(RUN_BUFFER_BYTES, scratch_file(scratch)?);
-        Ok(RunWriter { scratch, file })
+        Ok(RunWriter { scratch, file, row_bytes_max: 0 })
     }
 
     fn write(&mut self, key: &[u8], payload: &[u8]) -> Result<(), ScratchError> {
         let too_long = |_| ScratchError::RowTooLong;
         let key_bytes = u32::try_from(key.len()).map_err(too_long)?;
         let row_bytes = u32::try_from(key.len() + payload.len()).map_err(too_long)?;
+        self.row_bytes_max = self.row_bytes_max.max(key.len() + payload.len());
         self.file
             .write_all(&key_bytes.to_le_bytes())
             .and_then(|()| self.file.write_all(&row_bytes.to_le_bytes()))
@@ -140,9 +179,10 @@ impl RunWriter<'_> {
             .map_err(scratch_error(self.scratch))
     }
 
-    fn finish(self) -> Result<File, ScratchError> {
+    fn finish(self, level: u32) -> Result<Run, ScratchError> {
         let error = scratch_error(self.scratch);
-        self.file.into_inner().map_err(|e| error(e.into_error()))
+        let file = self.file.into_inner().map_err(|e| error(e.into_error()))?;
+        Ok(Run { file, row_bytes_max: self.row_bytes_max, level })
     }
 }
 
@@ -183,13 +223,7 @@ impl SortedRows {
                 row.payload.extend_from_slice(payload);
                 Ok(true)
             }
-            SortedRows::Disk(merge) => match merge.next()? {
-                Some(next) => {
-                    *row = next;
-                    Ok(true)
-                }
-                None => Ok(false),
-            },
+            SortedRows::Disk(merge) => merge.next_into(row),
         }
     }
 
@@ -206,7 +240,8 @@ impl SortedRows {
 #[derive(Debug)]
 pub(crate) struct Merge {
     scratch: PathBuf,
-    runs: Vec<BufReader<File>>,
+    /// With the length of their longest rows.
+    runs: Vec<(BufReader<File>, usize)>,
     heap: BinaryHeap<Reverse<Head>>,
 }
 
@@ -229,48 +264,68 @@ impl PartialOrd for Head {
 }
 
 impl Merge {
-    fn new(scratch: &Path, runs: Vec<File>) -> Result<Merge, ScratchError> {
-        let runs = runs.into_iter().map(|file| BufReader::with_capacity(RUN_BUFFER_BYTES, file));
-        let mut merge =
-            Merge { scratch: scratch.to_path_buf(), runs: runs.collect(), heap: BinaryHeap::new() };
+    fn new(scratch: &Path, runs: Vec<Run>) -> Result<Merge, ScratchError> {
+        let reader =
+            |run: Run| (BufReader::with_capacity(RUN_BUFFER_BYTES, run.file), run.row_bytes_max);
+        let runs = runs.into_iter().map(reader).collect();
+        let mut merge = Merge { scratch: scratch.to_path_buf(), runs, heap: BinaryHeap::new() };
         merge.rewind()?;
         Ok(merge)
     }
 
     fn rewind(&mut self) -> Result<(), ScratchError> {
         self.heap.clear();
-        for run in 0..self.runs.len() {
-            self.runs[run].rewind().map_err(scratch_error(&self.scratch))?;
-            self.refill(run)?;
+        for (run, reader) in self.runs.iter_mut().enumerate() {
+            reader.0.rewind().map_err(scratch_error(&self.scratch))?;
+            let mut row = Row::default();
+            if read_row(reader, &mut row, &self.scratch)? {
+                self.heap.push(Reverse(Head { row, run }));
+            }
         }
         Ok(())
     }
 
-    fn refill(&mut self, run: usize) -> Result<(), ScratchError> {
-        let error = scratch_error(&self.scratch);
-        let reader = &mut self.runs[run];
-        let mut header = [0; 8];
-        match reader.read(&mut header[..1]).map_err(&error)? {
-            0 => return Ok(()),
-            _ => reader.read_exact(&mut header[1..]).map_err(&error)?,
+    /// Puts the next row into `row`, whose memory is used again; `false` at the end.
+    fn next_into(&mut self, row: &mut Row) -> Result<bool, ScratchError> {
+        let Some(mut first) = self.heap.peek_mut() else { return Ok(false) };
+        let Reverse(head) = &mut *first;
+        std::mem::swap(row, &mut head.row);
+        if !read_row(&mut self.runs[head.run], &mut head.row, &self.scratch)? {
+            PeekMut::pop(first);
         }
-        let [a, b, c, d, e, f, g, h] = header;
-        let key_bytes = u32::from_le_bytes([a, b, c, d]) as usize;
-        let row_bytes = u32::from_le_bytes([e, f, g, h]) as usize;
-        let mut row = Row { key: vec![0; key_bytes], payload: vec![0; row_bytes - key_bytes] };
-        reader
-            .read_exact(&mut row.key)
-            .and_then(|()| reader.read_exact(&mut row.payload))
-            .map_err(&error)?;
-        self.heap.push(Reverse(Head { row, run }));
-        Ok(())
+        Ok(true)
     }
+}
 
-    fn next(&mut self) -> Result<Option<Row>, ScratchError> {
-        let Some(Reverse(head)) = self.heap.pop() else { return Ok(None) };
-        self.refill(head.run)?;
-        Ok(Some(head.row))
+/// Reads the next row of a run whose longest has a known length; `false` at the end.
+fn read_row(
+    (reader, row_bytes_max): &mut (BufReader<File>, usize),
+    row: &mut Row,
+    scratch: &Path,
+) -> Result<bool, ScratchError> {
+    let error = |source: io::Error| match source.kind() {
+        io::ErrorKind::UnexpectedEof => ScratchError::Damaged,
+        _ => scratch_error(scratch)(source),
+    };
+    let mut header = [0; 8];
+    match reader.read(&mut header[..1]).map_err(error)? {
+        0 => return Ok(false),
+        _ => reader.read_exact(&mut header[1..]).map_err(error)?,
     }
+    let [a, b, c, d, e, f, g, h] = header;
+    let key_bytes = u32::from_le_bytes([a, b, c, d]) as usize;
+    let row_bytes = u32::from_le_bytes([e, f, g, h]) as usize;
+    let payload_bytes = row_bytes.checked_sub(key_bytes).ok_or(ScratchError::Damaged)?;
+    if row_bytes > *row_bytes_max {
+        return Err(ScratchError::Damaged);
+    }
+    row.key.resize(key_bytes, 0);
+    row.payload.resize(payload_bytes, 0);
+    reader
+        .read_exact(&mut row.key)
+        .and_then(|()| reader.read_exact(&mut row.payload))
+        .map_err(error)?;
+    Ok(true)
 }
 
 /// Rows on their way to a [`Sorter`], collected by one worker without a lock.
@@ -319,6 +374,49 @@ impl RowBatch {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// A run whose file holds `bytes`, and whose longest row should have 9.
+    fn run_of(bytes: &[u8]) -> Result<Vec<Row>, ScratchError> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        let run = Run { file, row_bytes_max: 9, level: 0 };
+        let mut merge = Merge::new(Path::new("."), vec![run])?;
+        let mut rows = Vec::new();
+        let mut row = Row::default();
+        while merge.next_into(&mut row)? {
+            rows.push(row.clone());
+        }
+        Ok(rows)
+    }
+
+    #[test]
+    fn a_damaged_run_is_refused_and_asks_for_no_memory() {
+        let header = |key: u32, row: u32| [key.to_le_bytes(), row.to_le_bytes()].concat();
+        let whole = [&header(2, 9)[..], b"keypayload"].concat();
+        let rows = run_of(&whole[..8 + 9]).unwrap();
+        assert_eq!(rows, [Row { key: b"ke".to_vec(), payload: b"ypayloa".to_vec() }]);
+        for end in 1..8 + 9 {
+            assert!(matches!(run_of(&whole[..end]), Err(ScratchError::Damaged)), "{end}");
+        }
+        for (key, row) in [(3, 2), (u32::MAX, 9), (0, 10), (0, u32::MAX), (u32::MAX, u32::MAX)] {
+            let damaged = [&header(key, row)[..], &[0; 64]].concat();
+            assert!(matches!(run_of(&damaged), Err(ScratchError::Damaged)), "{key} {row}");
+        }
+    }
+
+    #[test]
+    fn long_rows_are_merged_few_at_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        for (row_bytes, fan) in [(10_000, FAN_MIN), (100, 10), (1, FAN_MAX)] {
+            let mut sorter = Sorter::new(scratch.path(), 1000);
+            for _ in 0..3000 {
+                sorter.push(&vec![0; row_bytes], &[]).unwrap();
+                assert!(sorter.runs.len() <= fan * 8);
+            }
+            let SortedRows::Disk(merge) = sorter.finish().unwrap() else { panic!("in memory") };
+            assert!(merge.runs.len() <= fan, "{} runs of {row_bytes}", merge.runs.len());
+        }
+    }
 
     proptest! {
         #[test]

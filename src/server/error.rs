@@ -57,7 +57,7 @@ pub enum ServerError {
         /// The database.
         db: String,
         /// The collection.
-        collection: &'static str,
+        collection: String,
     },
     /// The server refused for another reason.
     #[error("could not {doing}: the server answered with error {code} ({name})")]

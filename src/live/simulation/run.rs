@@ -90,7 +90,7 @@ async fn with_lease(process: &Rc<Process>, machine: &Machine<'_>) -> Result<Repo
             if found.iter().any(|found| !found.is_applied) {
                 return Err(RunError::BeingRolledBack(RUN_ID.to_owned()));
             }
-            log.take_over_drift(&found, &local);
+            log.take_over_drift(goal, &found, &local);
             remaining(&plan.content().batches, &found, options.batch_changes_max)
         }
         Goal::Rollback => to_undo(&found),

@@ -42,7 +42,7 @@ pub(super) fn title(html: &mut Html, subject: &PageSubject<'_>) {
 /// What happened, what the repair does, and the key figures.
 pub(super) fn summary(html: &mut Html, subject: &PageSubject<'_>) {
     let (stats, impact) = (&subject.summary.stats, &subject.summary.impact);
-    let left: u64 = subject.plan.not_changed.values().sum();
+    let left = subject.plan.left();
     html.markup("<section id=summary><h2>Summary</h2><dl class=figures>");
     for (name, count) in [
         ("Records to correct", i128::from(impact.tokens_to_migrate)),
