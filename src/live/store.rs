@@ -210,26 +210,36 @@ pub(super) async fn read_runs(
     documents.iter().map(read).collect()
 }
 
-/// A run of the plan whose batches are applied, says the journal, and which is none of `known`.
+/// A run of the plan whose first batch is applied, says the journal, and which is none of `known`. Batches are rolled
+/// back last to first. Reads one document of each run.
 pub(super) async fn find_forgotten_run(
     server: &Server,
     patience: Duration,
     plan: Sha256Hash,
     known: &[String],
 ) -> Result<Option<String>, ServerError> {
-    let applied = doc! {
-        "planSha256": plan.to_string(), "state": APPLIED, "_id.run": {"$nin": known.to_vec()},
-    };
-    let found = patiently(patience, || async {
-        let journal = journal(server);
-        journal.find_one(applied.clone()).projection(doc! {"_id": 1}).await
-    });
-    let found =
-        found.await.map_err(failed("read the database's journal", "find on remelt_journal"))?;
-    let run = |document: Document| {
-        document.get_document("_id").ok()?.get_str("run").ok().map(str::to_owned)
-    };
-    Ok(found.map(|document| run(document).unwrap_or_else(|| "(without a name)".to_owned())))
+    let plan = plan.to_string();
+    let mut rest = doc! {};
+    loop {
+        let next = patiently(patience, || async {
+            let journal = journal(server);
+            let first = journal.find_one(rest.clone()).sort(doc! {"_id": 1});
+            first.projection(doc! {"undo": 0}).await
+        });
+        let next =
+            next.await.map_err(failed("read the database's journal", "find on remelt_journal"))?;
+        let Some(first) = next else { return Ok(None) };
+        let is = |field, word: &str| first.get_str(field).is_ok_and(|seen| seen == word);
+        let run = first.get_document("_id").ok().and_then(|id| id.get_str("run").ok());
+        let Some(run) = run else {
+            rest = doc! {"_id": {"$gt": first.get("_id").cloned()}}; // not ours
+            continue;
+        };
+        if is("planSha256", &plan) && is("state", APPLIED) && !known.iter().any(|it| it == run) {
+            return Ok(Some(run.to_owned()));
+        }
+        rest = doc! {"_id": {"$gt": {"run": run, "batch": Bson::MaxKey}}};
+    }
 }
 
 /// Records that a run works (again), and no more why it stopped before.
