@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Workers when nothing else is asked for: what two cores apply fastest with.
-pub const WORKERS_DEFAULT: u8 = 2;
+pub const WORKERS_DEFAULT: u8 = 4;
 /// Most workers.
 pub const WORKERS_MAX: usize = 16;
 /// While a file of this name is in the run's directory, no new batch is begun.
