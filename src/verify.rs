@@ -85,10 +85,6 @@ pub(crate) fn id_hash(id: Value<'_>) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-fn head(hash: &[u8; 32]) -> u64 {
-    hash.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
-}
-
 const PLANNED: u8 = 0;
 const SEEN: u8 = 1;
 
@@ -106,7 +102,7 @@ pub fn verify(
     for batch in plan.batches() {
         for change in batch?.changes() {
             let id = id_hash(change.id);
-            planned.push(head(&id));
+            planned.push(Sha256Hash(id).head());
             let mut images = [0; 65];
             images[0] = PLANNED;
             images[1..33].copy_from_slice(&change.sha256_before.0);
@@ -146,7 +142,10 @@ fn scan(
             let is_problematic = is_problematic(document).map_err(malformed)?;
             let id = find(document, b"_id").map_err(malformed)?.map(|e| e.value);
             let is_new = is_problematic && !left.is_some_and(|left| left.holds(id));
-            match id.map(id_hash).filter(|id| planned.binary_search(&head(id)).is_ok()) {
+            match id
+                .map(id_hash)
+                .filter(|id| planned.binary_search(&Sha256Hash(*id).head()).is_ok())
+            {
                 None => unknown += u64::from(is_new),
                 Some(id) => {
                     let mut row = [0; 34];

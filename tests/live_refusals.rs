@@ -5,11 +5,12 @@ use crate::support::mongod::{Options, ReplicaSet, Standalone};
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use remelt::decide::OnDrift;
 use remelt::live::{
-    CheckResult, ExitClass, RollbackOf, RunError, RunOptions, apply, rollback, status, validate,
-    verify,
+    CheckResult, ExitClass, RollbackOf, RunError, RunOptions, StepHook, apply, rollback, status,
+    validate, verify,
 };
 use remelt::progress::Progress;
 use std::fs;
+use std::sync::Arc;
 
 fn refused(error: &RunError, code: &str, words: &str) {
     assert_eq!((error.code(), error.class()), (code, ExitClass::Refused), "{error}");
@@ -18,6 +19,18 @@ fn refused(error: &RunError, code: &str, words: &str) {
 
 fn skip(options: &RunOptions) -> RunOptions {
     RunOptions { on_drift: OnDrift::Skip, ..options.clone() }
+}
+
+/// `options` of a run that is told to stop when it reaches `step`.
+fn stopping_at(step: &'static str, options: RunOptions) -> (Arc<Progress>, RunOptions) {
+    let progress = Arc::new(Progress::new());
+    let stop = Arc::clone(&progress);
+    let hook = move |reached: &str| {
+        if reached == step {
+            stop.stop();
+        }
+    };
+    (progress, RunOptions { step: Some(StepHook(Arc::new(hook))), ..options })
 }
 
 #[tokio::test]
@@ -204,15 +217,8 @@ async fn a_rollback_needs_nothing_but_the_database_and_all_of_its_journal() {
 #[tokio::test]
 async fn a_stopped_run_is_in_the_way_of_other_plans_and_goes_on() {
     let ledger = Ledger::new(&melted(600)).await;
-    let progress = std::sync::Arc::new(Progress::new());
-    let stop = std::sync::Arc::clone(&progress);
-    let hook = move |step: &str| {
-        if step == "batch noted" {
-            stop.stop();
-        }
-    };
-    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
-    let options = RunOptions { workers: 1, batch_changes_max: Some(100), step, ..ledger.options() };
+    let (progress, options) = stopping_at("batch noted", ledger.options());
+    let options = RunOptions { workers: 1, batch_changes_max: Some(100), ..options };
     let server = ledger.server().await;
     let report = apply(&ledger.plan(), &server, &options, &progress).await.unwrap();
     assert_eq!((report.state.as_str(), report.applied), ("interrupted", 100));
@@ -230,15 +236,8 @@ async fn a_stopped_run_is_in_the_way_of_other_plans_and_goes_on() {
 
 /// A run of 600 changes in batches of 100 that is stopped after the first batch.
 async fn stopped_after_100(ledger: &Ledger) -> String {
-    let progress = std::sync::Arc::new(Progress::new());
-    let stop = std::sync::Arc::clone(&progress);
-    let hook = move |step: &str| {
-        if step == "batch noted" {
-            stop.stop();
-        }
-    };
-    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
-    let options = RunOptions { workers: 1, batch_changes_max: Some(100), step, ..ledger.options() };
+    let (progress, options) = stopping_at("batch noted", ledger.options());
+    let options = RunOptions { workers: 1, batch_changes_max: Some(100), ..options };
     let server = ledger.server().await;
     apply(&ledger.plan(), &server, &options, &progress).await.unwrap().run_id
 }
@@ -316,15 +315,8 @@ async fn what_was_as_wanted_before_is_no_drift_on_the_next_call_either() {
 #[tokio::test]
 async fn a_run_that_was_stopped_early_is_rolled_back_as_far_as_it_came() {
     let ledger = Ledger::new(&melted(600)).await;
-    let progress = std::sync::Arc::new(Progress::new());
-    let stop = std::sync::Arc::clone(&progress);
-    let hook = move |step: &str| {
-        if step == "batch noted" {
-            stop.stop();
-        }
-    };
-    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
-    let options = RunOptions { workers: 1, batch_changes_max: Some(100), step, ..ledger.options() };
+    let (progress, options) = stopping_at("batch noted", ledger.options());
+    let options = RunOptions { workers: 1, batch_changes_max: Some(100), ..options };
     let server = ledger.server().await;
     apply(&ledger.plan(), &server, &options, &progress).await.unwrap();
     for (restored, already) in [(100, 0), (0, 100)] {
@@ -338,15 +330,7 @@ async fn a_run_that_was_stopped_early_is_rolled_back_as_far_as_it_came() {
 #[tokio::test]
 async fn a_damaged_local_journal_stops_a_resume_before_any_write() {
     let ledger = Ledger::new(&melted(600)).await;
-    let progress = std::sync::Arc::new(Progress::new());
-    let stop = std::sync::Arc::clone(&progress);
-    let hook = move |step: &str| {
-        if step == "preflight done" {
-            stop.stop();
-        }
-    };
-    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
-    let options = RunOptions { step, ..ledger.options() };
+    let (progress, options) = stopping_at("preflight done", ledger.options());
     let server = ledger.server().await;
     let report = apply(&ledger.plan(), &server, &options, &progress).await.unwrap();
     let path = ledger.plan_directory().join("runs").join(&report.run_id).join("journal");
@@ -435,25 +419,13 @@ async fn what_a_run_did_not_write_is_not_rolled_back_whatever_type_its_position_
 async fn a_comparison_that_is_broken_off_proves_nothing_and_changes_no_state() {
     let ledger = Ledger::new(&melted(600)).await;
     let server = ledger.server().await;
-    let stopping = |progress: &std::sync::Arc<Progress>| {
-        let stop = std::sync::Arc::clone(progress);
-        let hook = move |step: &str| {
-            if step == "lease taken" {
-                stop.stop();
-            }
-        };
-        let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
-        RunOptions { step, ..ledger.options() }
-    };
-    let progress = std::sync::Arc::new(Progress::new());
-    let options = stopping(&progress);
+    let (progress, options) = stopping_at("lease taken", ledger.options());
     let error = apply(&ledger.plan(), &server, &options, &progress).await.unwrap_err();
     assert_eq!(error.code(), "interrupted");
     assert!(status(&server, &ledger.options()).await.unwrap().runs.is_empty());
 
     ledger.apply().await.unwrap();
-    let progress = std::sync::Arc::new(Progress::new());
-    let options = stopping(&progress);
+    let (progress, options) = stopping_at("lease taken", ledger.options());
     let plan = ledger.plan();
     let error = rollback(RollbackOf::Plan(&plan), &server, &options, &progress).await.unwrap_err();
     assert_eq!(error.code(), "interrupted");
@@ -514,7 +486,7 @@ async fn a_migration_state_that_was_removed_meanwhile_comes_back_as_this_runs() 
             });
         }
     };
-    let step = Some(remelt::live::StepHook(std::sync::Arc::new(hook)));
+    let step = Some(StepHook(Arc::new(hook)));
     ledger.apply_with(&RunOptions { step, ..ledger.options() }).await.unwrap();
     ledger.roll_back().await.unwrap();
     assert_eq!(ledger.migration_status().await.as_deref(), Some("rolled_back"));

@@ -82,10 +82,7 @@ pub(super) fn sums(plan: &Plan) -> Result<String, Stop> {
             let path = if place.is_empty() { name } else { format!("{place}/{name}") };
             let is_known = known.contains(&path)
                 || [SUMS_FILE, REPORTS_DIRECTORY, RUNS_DIRECTORY].contains(&path.as_str());
-            hold(is_known, || {
-                let name: String = path.chars().filter(|it| !it.is_control()).take(80).collect();
-                format!("{name} lies there, which remelt did not write")
-            })?;
+            hold(is_known, || format!("{path} lies there, which remelt did not write"))?;
         }
     }
     let files = counted(known.len() as u64, "file");

@@ -2,7 +2,7 @@
 
 use super::ExportOptions;
 use super::error::{ExportError, Failure, judge};
-use crate::server::Server;
+use crate::server::{Server, integer};
 use crate::snapshot::format::Role;
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
@@ -125,18 +125,7 @@ pub(super) async fn stored_bytes(server: &Server, collections: &[SourceCollectio
         let command = doc! {"collStats": &collection.name};
         let stats: Result<Document, _> = server.database().run_command(command).await;
         let Ok(stats) = stats else { return 0 };
-        let size = match stats.get("size") {
-            Some(Bson::Int32(size)) => i64::from(*size),
-            Some(Bson::Int64(size)) => *size,
-            // Above 2^53 the total would be wrong, and nobody sees the difference.
-            Some(Bson::Double(size)) => crate::document::Value {
-                kind: crate::document::ValueKind::Double,
-                bytes: &size.to_le_bytes(),
-            }
-            .as_amount()
-            .unwrap_or(0),
-            _ => 0,
-        };
+        let size = stats.get("size").and_then(integer).unwrap_or(0);
         sum = sum.saturating_add(u64::try_from(size).unwrap_or(0));
     }
     sum

@@ -12,11 +12,10 @@ use super::error::RunError;
 use super::mongo::{found_field, left_field};
 use super::options::RunOptions;
 use super::patience::patiently;
-use crate::document::{Value, ValueKind};
 use crate::journal::{Goal, RunState};
 use crate::model::{Sha256Hash, hash_bytes};
 use crate::plan::Batch;
-use crate::server::{Server, ServerError, error_code, failed};
+use crate::server::{Server, ServerError, error_code, failed, integer};
 use futures_util::TryStreamExt;
 use mongodb::Collection;
 use mongodb::bson::spec::BinarySubtype;
@@ -129,13 +128,7 @@ fn unsigned(document: &Document, name: &str) -> Option<u64> {
 
 /// Tools that restore a collection from text, and shells, may have made the number one of another type.
 fn unsigned_value(value: &Bson) -> Option<u64> {
-    let (kind, bytes) = match value {
-        Bson::Int64(number) => (ValueKind::Int64, &number.to_le_bytes()[..]),
-        Bson::Int32(number) => (ValueKind::Int32, &number.to_le_bytes()[..]),
-        Bson::Double(number) => (ValueKind::Double, &number.to_le_bytes()[..]),
-        _ => return None,
-    };
-    u64::try_from(Value { kind, bytes }.as_amount()?).ok()
+    u64::try_from(integer(value)?).ok()
 }
 
 /// A list of positions; `None` when it is not there or holds something else.

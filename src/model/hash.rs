@@ -15,6 +15,13 @@ pub fn hash_bytes(bytes: &[u8]) -> Sha256Hash {
     Sha256Hash(Sha256::digest(bytes).into())
 }
 
+impl Sha256Hash {
+    /// Its first 64 bits, for tables that need no more.
+    pub(crate) fn head(&self) -> u64 {
+        self.0.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
+    }
+}
+
 impl fmt::Display for Sha256Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -6,6 +6,7 @@ use crate::analysis::cell_text;
 use crate::document::{Value, identifier_text};
 use crate::model::{FindingCode, hash_bytes};
 use csv::ByteRecord;
+use memchr::memmem;
 use std::collections::HashSet;
 
 const REPORT: &str = "findings.csv";
@@ -29,9 +30,8 @@ impl LeftTokens {
             if cell(0) != FindingCode::InconsistentStatus.as_str().as_bytes() {
                 continue;
             }
-            let words: &[u8] = b"not changed: ";
-            if cell(6).windows(words.len()).any(|seen| seen == words) {
-                left.insert(short_hash(cell(2)));
+            if memmem::find(cell(6), b"not changed: ").is_some() {
+                left.insert(hash_bytes(cell(2)).head());
             }
         }
         Ok(LeftTokens(left))
@@ -40,10 +40,6 @@ impl LeftTokens {
     /// Whether the token with this `_id` is one of them.
     pub(crate) fn holds(&self, id: Option<Value<'_>>) -> bool {
         let text = id.map(identifier_text).unwrap_or_default();
-        self.0.contains(&short_hash(cell_text(&text).as_bytes()))
+        self.0.contains(&hash_bytes(cell_text(&text).as_bytes()).head())
     }
-}
-
-fn short_hash(text: &[u8]) -> u64 {
-    hash_bytes(text).0.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
 }
