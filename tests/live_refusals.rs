@@ -269,10 +269,18 @@ async fn a_rollback_without_all_of_its_images_never_looks_like_a_success() {
         assert!(remelt::live::undoing(of, &server, &options).await.is_err(), "{code}");
     }
 
-    // A killed run did not write how many it applied; the journal beside the plan knows.
+    // A killed run did not write how many it applied; the fences of its transactions know.
     let runs = ledger.database.collection::<Document>("remelt_runs");
     let killed = doc! {"$unset": {"applied": 1}, "$set": {"state": "running"}};
     runs.update_one(doc! {"_id": &run}, killed).await.unwrap();
+    let of = RollbackOf::Run(&run);
+    let error = rollback(of, &server, &options, &Progress::new()).await.unwrap_err();
+    refused(&error, "no_backup_data_found", "0 changes");
+    refused(&ledger.apply().await.unwrap_err(), "no_backup_data_found", "expected 100 to 600");
+
+    // Of a run of a version whose fences did not count, the journal beside the plan knows.
+    let uncounted = doc! {"$unset": {"recorded": 1}};
+    runs.update_many(doc! {"_id": {"$regex": "^fence:"}}, uncounted).await.unwrap();
     let error = ledger.roll_back().await.unwrap_err();
     refused(&error, "journal_altered", "the journal beside the plan says that it was committed");
     let error = ledger.apply().await.unwrap_err();

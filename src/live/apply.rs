@@ -11,12 +11,10 @@ use super::options::RunOptions;
 use super::pace::Pace;
 use super::patience::patiently;
 use super::place::{Place, find_place};
-use super::rollback::{check_complete, check_known};
+use super::rollback::{check_known, read_complete};
 use super::run_log::RunLog;
 use super::status::must_exist;
-use super::store::{
-    Recorded, begin_run, create_collections, may_write, number, read_recorded, set_run,
-};
+use super::store::{Recorded, begin_run, create_collections, may_write, number, set_run};
 use super::work::{UnitKey, Work, held, remaining};
 use crate::decide::OnDrift;
 use crate::journal::{ApplyReport, ManifestReport, pace_of};
@@ -103,8 +101,7 @@ async fn with_lease(
     let recorded = match &place {
         Place::New => Vec::new(),
         Place::Resume(stored) => {
-            let recorded = read_recorded(server, options, &run.id).await?;
-            check_complete(stored, &recorded)?;
+            let recorded = read_complete(server, options, stored).await?;
             check_known(&recorded, &local)?;
             recorded
         }

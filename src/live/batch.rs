@@ -164,7 +164,7 @@ impl Attempt<'_> {
     async fn write(&self, session: &mut impl Session) -> Result<UnitDone, Fault> {
         session.record(self.unit).await?;
         self.reached("journal document written");
-        session.hold_lease().await?;
+        session.hold_lease(self.unit).await?;
         let seen = session.observe(self.changes).await?;
         self.reached("documents compared");
         let (from, to, recorded) = match self.context.goal {

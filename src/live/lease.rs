@@ -5,13 +5,15 @@
 //! was only frozen can't commit afterwards, every transaction writes to a fence: a document that names
 //! the holder, one for each worker. Whoever takes over first ends the old sessions, then writes its own
 //! name into all fences: a transaction of the old holder either is over by then or finds its fence gone.
+//! The fences count what each run recorded besides, so that a journal with documents missing is noticed.
 
 use super::error::RunError;
 use super::options::{RunOptions, WORKERS_MAX};
 use super::patience::patiently;
-use super::store::{RUNS_COLLECTION, number, runs};
+use super::store::{RUNS_COLLECTION, number, runs, unsigned};
 use crate::progress::Progress;
-use crate::server::{Server, error_code, failed};
+use crate::server::{Server, ServerError, error_code, failed};
+use futures_util::TryStreamExt;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId};
 use mongodb::options::ReturnDocument;
@@ -42,6 +44,9 @@ fn lease_id(collection: &str) -> String {
 fn fence_id(collection: &str, slot: usize) -> String {
     format!("fence:{collection}:{slot}")
 }
+
+/// The fields of a fence that count, by run, the changes whose journal documents were written with it.
+const RECORDED: &str = "recorded";
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
@@ -186,10 +191,12 @@ impl<'a> Lease<'a> {
         if set.matched_count == 1 { Ok(()) } else { Err(RunError::LeaseLost) }
     }
 
-    /// The update of the fence of worker `slot`, to be run in its transaction; it must match once.
-    pub(super) fn fence_command(&self, slot: usize) -> Document {
+    /// The update of the fence of worker `slot`, to be run in its transaction; it must match once. `recorded` changes
+    /// of `run_id` are new in the journal with it.
+    pub(super) fn fence_command(&self, slot: usize, run_id: &str, recorded: u64) -> Document {
         let fence = doc! {"_id": fence_id(&self.collection, slot), "holder": &self.holder};
-        doc! {"update": RUNS_COLLECTION, "updates": [{"q": fence, "u": {"$inc": {"n": number(1)}}}]}
+        let count = doc! {"n": number(1), format!("{RECORDED}.{run_id}"): number(recorded)};
+        doc! {"update": RUNS_COLLECTION, "updates": [{"q": fence, "u": {"$inc": count}}]}
     }
 
     /// Renews the lease, telling how far the run is, until it is lost, which is what it returns for.
@@ -223,6 +230,25 @@ impl<'a> Lease<'a> {
         "$unset": {"holder": 1, "run": 1, "progress": 1}};
         let _ = runs(self.server).update_one(mine, free).await;
     }
+}
+
+/// How many changes of a run the journal must have, by the fences; 0 for one of a version that did not count.
+pub(super) async fn recorded_by_fences(
+    server: &Server,
+    options: &RunOptions,
+    collection: &str,
+    run_id: &str,
+) -> Result<u64, ServerError> {
+    let field = format!("{RECORDED}.{run_id}");
+    let ids: Vec<String> = (0..WORKERS_MAX).map(|slot| fence_id(collection, slot)).collect();
+    let read = patiently(options.retry, || async {
+        let runs = runs(server);
+        let fences = runs.find(doc! {"_id": {"$in": &ids}}).projection(doc! {&field: 1});
+        fences.await?.try_collect::<Vec<_>>().await
+    });
+    let fences = read.await.map_err(failed("read the fences", "find on remelt_runs"))?;
+    let count = |fence: &Document| unsigned(fence.get_document(RECORDED).ok()?, run_id);
+    Ok(fences.iter().filter_map(count).sum())
 }
 
 /// The run that holds a lease now.

@@ -121,8 +121,12 @@ impl Session for MongoSession<'_> {
         }
     }
 
-    async fn hold_lease(&mut self) -> Result<(), Fault> {
-        let fence = self.lease.fence_command(self.slot);
+    async fn hold_lease(&mut self, unit: &Unit) -> Result<(), Fault> {
+        let recorded = match self.context.goal {
+            Goal::Apply => unit.recorded_changes,
+            Goal::Rollback => 0,
+        };
+        let fence = self.lease.fence_command(self.slot, self.context.run_id, recorded);
         let fenced = self.command(fence, "hold the lease", "update on remelt_runs").await?;
         if matched(&fenced) == 1 { Ok(()) } else { Err(Fault::Stop(RunError::LeaseLost)) }
     }

@@ -3,7 +3,7 @@
 use super::batch::RunContext;
 use super::error::RunError;
 use super::guard::guard_deployment;
-use super::lease::Lease;
+use super::lease::{Lease, recorded_by_fences};
 use super::migration_state::{self, Change};
 use super::mongo::Mongo;
 use super::observe::observe;
@@ -113,8 +113,7 @@ async fn with_lease(
 ) -> Result<RollbackReport, RunError> {
     // Only now nobody else can change it.
     let run = find_run(of, server, options).await?;
-    let recorded = read_recorded(server, options, &run.id).await?;
-    check_complete(&run, &recorded)?;
+    let recorded = read_complete(server, options, &run).await?;
     let (directory, local) = match of {
         RollbackOf::Plan(plan) => {
             let (directory, local) = RunDirectory::resume(plan.directory(), &run.id)?;
@@ -143,14 +142,32 @@ async fn with_lease(
     undo.run(lease, plan_sha256, &recorded).await
 }
 
-/// A run that was completed must have all of its undo images, and any other as many as it said it applied.
-pub(super) fn check_complete(run: &StoredRun, recorded: &[Recorded]) -> Result<(), RunError> {
+/// What the database's journal says of a run; fails when something of it is missing.
+pub(super) async fn read_complete(
+    server: &Server,
+    options: &RunOptions,
+    run: &StoredRun,
+) -> Result<Vec<Recorded>, RunError> {
+    // The fences first: a run that is at work records more meanwhile.
+    let counted = recorded_by_fences(server, options, &run.collection, &run.id).await?;
+    let recorded = read_recorded(server, options, &run.id).await?;
+    check_complete(run, &recorded, counted)?;
+    Ok(recorded)
+}
+
+/// A run that was completed must have all of its undo images, and any other as many as it said it applied and as
+/// were `counted` by the fences.
+pub(super) fn check_complete(
+    run: &StoredRun,
+    recorded: &[Recorded],
+    counted: u64,
+) -> Result<(), RunError> {
     let seen: u64 = recorded.iter().map(|found| found.changes).sum();
     let least = match run.state {
         RunState::Completed => run.changes,
         // What is restored needs no images any more.
         RunState::RolledBack => 0,
-        _ => run.applied.unwrap_or(0),
+        _ => run.applied.unwrap_or(0).max(counted),
     };
     if (least..=run.changes).contains(&seen) {
         return Ok(());

@@ -122,7 +122,7 @@ pub(super) fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn unsigned(document: &Document, name: &str) -> Option<u64> {
+pub(super) fn unsigned(document: &Document, name: &str) -> Option<u64> {
     unsigned_value(document.get(name)?)
 }
 

@@ -83,8 +83,8 @@ pub(super) trait Session {
     /// collides here.
     async fn record(&mut self, unit: &Unit) -> Result<(), Fault>;
 
-    /// Writes to this worker's fence; stops when somebody else holds the lease.
-    async fn hold_lease(&mut self) -> Result<(), Fault>;
+    /// Writes to this worker's fence, which counts what an apply records; stops when somebody else holds the lease.
+    async fn hold_lease(&mut self, unit: &Unit) -> Result<(), Fault>;
 
     /// Reads the documents of `changes` and compares them.
     async fn observe(&mut self, changes: &[Change<'_>]) -> Result<Observation, Fault>;

@@ -2,8 +2,8 @@
 
 use super::error::RunError;
 use super::options::RunOptions;
-use super::rollback::{RollbackOf, check_complete, find_run};
-use super::store::{read_recorded, read_recorded_batch};
+use super::rollback::{RollbackOf, find_run, read_complete};
+use super::store::read_recorded_batch;
 use crate::document::Value;
 use crate::model::hash_bytes;
 use crate::server::Server;
@@ -35,8 +35,7 @@ pub async fn undoing(
     options: &RunOptions,
 ) -> Result<Undoing, RunError> {
     let run = find_run(of, server, options).await?;
-    let recorded = read_recorded(server, options, &run.id).await?;
-    check_complete(&run, &recorded)?;
+    let recorded = read_complete(server, options, &run).await?;
     let mut sums = Undoing {
         state: run.state.as_str().to_owned(),
         tokens: 0,

@@ -79,7 +79,7 @@ async fn with_lease(process: &Rc<Process>, machine: &Machine<'_>) -> Result<Repo
     let found = process.ask("read the journal", |world| world.journal()).await;
     let found: Vec<Recorded> = found.iter().filter_map(|document| recorded(document)).collect();
     if goal == Goal::Rollback {
-        check_complete(&stored(plan, state.get()), &found)?;
+        check_complete(&stored(plan, state.get()), &found, 0)?;
     }
     log.append(&Record::Started { goal, plan_sha256: plan.sha256(), at: Timestamp(0) })?;
     log.reconcile(&found, &local)?;

@@ -286,7 +286,7 @@ impl Session for SimulatedSession {
         .await
     }
 
-    async fn hold_lease(&mut self) -> Result<(), Fault> {
+    async fn hold_lease(&mut self, _: &Unit) -> Result<(), Fault> {
         let me = self.process.number;
         self.step("hold the lease", |world| {
             let fence = Key::Fence(self.slot);
