@@ -1,6 +1,6 @@
 //! The analysis inside the database equals the local engine and the slow oracle, number for number.
 
-use crate::support::dumps::{REPAIR_TIME_MS, build_options, make_plan, write_dump};
+use crate::support::engines::{self, in_cluster};
 use crate::support::exports::{connect, fill, split, stored};
 use crate::support::ledgers::{
     array, decimal, document, int32, int64, nested, null, random_ledger, text,
@@ -8,88 +8,24 @@ use crate::support::ledgers::{
 use crate::support::live::odd_melted;
 use crate::support::mongod::{Options, ReplicaSet, shared};
 use crate::support::odd;
-use crate::support::oracle::{self, OracleOptions};
+use crate::support::oracle;
 use crate::support::random::{Random, seed};
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
-use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
-use remelt::cluster::{ClusterOptions, analyze_in_cluster};
+use remelt::analysis::SpentAt;
+use remelt::cluster::ClusterOptions;
 use remelt::document::validate;
 use remelt::generate::{GenerateOptions, generate_in_memory};
-use remelt::progress::Progress;
 use remelt::server::Server;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::Path;
-use std::time::Duration;
 
-const SPENT_AT: [SpentAt; 3] = [SpentAt::Repair, SpentAt::Created, SpentAt::Updated];
-
-/// Everything that both engines can tell.
-fn figures(report: &Value) -> Value {
-    let snapshot = &report["snapshot"];
-    json!({
-        "stats": report["stats"], "impact": report["impact"], "findings": report["findings"],
-        "healthScore": report["healthScore"], "documents": snapshot["documents"],
-        "bytes": snapshot["bytes"],
-    })
-}
-
-fn oracle_figures(tokens: &[u8], wallets: Option<&[u8]>, spent_at: SpentAt) -> Value {
-    let spent_at = match spent_at {
-        SpentAt::Repair => oracle::SpentAt::Repair,
-        SpentAt::Created => oracle::SpentAt::Created,
-        SpentAt::Updated => oracle::SpentAt::Updated,
-    };
-    let options = OracleOptions { repair_time_ms: REPAIR_TIME_MS, spent_at };
-    oracle::analyze(tokens, wallets, &options).to_json()
-}
-
-/// What the database says of itself.
-async fn in_cluster(server: &Server, options: &ClusterOptions) -> Value {
-    let report =
-        analyze_in_cluster(server, options, &Progress::new(), &|| Duration::from_millis(1)).await;
-    match report {
-        Ok(report) => serde_json::to_value(&report).unwrap(),
-        Err(error) => panic!("the analysis failed: {error}"),
-    }
-}
-
-/// What the local engine says of the same documents.
-fn locally(tokens: &[u8], wallets: Option<&[u8]>, spent_at: SpentAt) -> Value {
-    let root = tempfile::tempdir().unwrap();
-    write_dump(root.path(), tokens, wallets);
-    let options = build_options(spent_at, 1, MEMORY_BYTES_MIN, 7);
-    let plan = root.path().join("plan");
-    let report = make_plan(&root.path().join("nctool"), &plan, &options).unwrap();
-    serde_json::to_value(&report).unwrap()
-}
-
-/// Compares the engines on what the database holds now.
+/// Compares the engines on what the database holds now; the last report.
 async fn compare(server: &Server, database: &Database, with_wallets: bool, what: &str) -> Value {
     let tokens = stored(database, "cashu_tokens").await.concat();
     let wallets = stored(database, "cashu_wallets").await.concat();
     let wallets = with_wallets.then_some(wallets.as_slice());
-    let missing = "no_such_collection".to_owned();
-    let mut last = Value::Null;
-    for spent_at in SPENT_AT {
-        let options = ClusterOptions {
-            wallets: if with_wallets { "cashu_wallets".into() } else { missing.clone() },
-            require_wallets: with_wallets,
-            spent_at,
-            ..ClusterOptions::default()
-        };
-        last = in_cluster(server, &options).await;
-        let expected = locally(&tokens, wallets, spent_at);
-        let what = format!("{what}, {spent_at:?}");
-        let (seen, expected) = (figures(&last), figures(&expected));
-        for part in ["stats", "impact", "healthScore", "documents", "bytes"] {
-            assert_eq!(seen[part], expected[part], "{what}: {part}");
-        }
-        for (code, finding) in expected["findings"].as_object().unwrap() {
-            assert_eq!(&seen["findings"][code], finding, "{what}: {code}");
-        }
-        assert_eq!(seen, expected, "{what}");
-    }
+    let [.., last] = engines::compare(server, &tokens, wallets, what).await;
     last
 }
 
@@ -127,12 +63,9 @@ async fn on_random_hostile_ledgers() {
             let wallets = stored(database, "cashu_wallets").await.concat();
             let with_wallets = seed % 8 != 0;
             let report = compare(&server, database, with_wallets, &format!("seed {seed}")).await;
-            // The oracle has the last word.
-            let expected =
-                oracle_figures(&tokens, with_wallets.then_some(&wallets[..]), SpentAt::Updated);
-            for part in ["stats", "impact", "findings"] {
-                assert_eq!(report[part], expected[part], "seed {seed}: {part}");
-            }
+            let wallets = with_wallets.then_some(&wallets[..]);
+            let what = format!("seed {seed}");
+            engines::compare_with_oracle(&report, &tokens, wallets, SpentAt::Updated, &what);
             tokens_seen += oracle::documents(&tokens).len();
             duplicates += report["findings"]["duplicate_field"]["count"].as_u64().unwrap();
         }
@@ -163,6 +96,16 @@ async fn on_generated_damage_and_on_the_fixture() {
     compare(&server, database, true, "empty collections").await;
 }
 
+/// Tokens of every odd shape, and wallets.
+pub(crate) fn odd_shapes(seed: u64) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let mut random = Random::new(seed);
+    let mut tokens = odd_melted(&mut random);
+    tokens.extend(odd::documents().into_iter().map(|(_, document)| document));
+    tokens.extend((20_000..20_500).map(|number| odd::random_document(&mut random, number)));
+    tokens.retain(|document| validate(document).is_ok());
+    (tokens, odd_melted(&mut random))
+}
+
 #[tokio::test]
 async fn on_documents_of_every_odd_shape() {
     let shared = shared().await;
@@ -171,12 +114,8 @@ async fn on_documents_of_every_odd_shape() {
     let server = connect(&shared.uri).await;
     let seed = seed();
     eprintln!("REMELT_TEST_SEED={seed}");
-    let mut random = Random::new(seed);
-    let mut tokens = odd_melted(&mut random);
-    tokens.extend(odd::documents().into_iter().map(|(_, document)| document));
-    tokens.extend((20_000..20_500).map(|number| odd::random_document(&mut random, number)));
-    tokens.retain(|document| validate(document).is_ok());
-    refill(database, &tokens, &odd_melted(&mut random)).await;
+    let (tokens, wallets) = odd_shapes(seed);
+    refill(database, &tokens, &wallets).await;
     let count = stored(database, "cashu_tokens").await.len();
     assert!(count > 1_000, "{count}");
     compare(&server, database, true, &format!("seed {seed}")).await;
@@ -227,14 +166,8 @@ async fn on_documents_as_large_as_the_server_stores() {
     assert_eq!(report["impact"]["tokensToMigrate"], 2);
 }
 
-/// Two traps of the server: a `$project` merges what it computes into a field of that name, and a reader
-/// of few fields stops after as many as it wants, of which one may have come twice.
-#[tokio::test]
-async fn on_documents_with_the_pipelines_own_names_and_with_fields_twice() {
-    let shared = shared().await;
-    let database = &shared.database;
-    create(database, None).await;
-    let server = connect(&shared.uri).await;
+/// Tokens and wallets with the pipelines' own names, and with fields twice.
+pub(crate) fn own_names() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let own = [
         "user",
         "mint",
@@ -283,7 +216,19 @@ async fn on_documents_with_the_pipelines_own_names_and_with_fields_twice() {
         (b"npub", text("other")),
         (b"mint_url", text("m")),
     ]);
-    refill(database, &[token(1, 1), token(2, 2), token(3, 3)], &[document(&wallet)]).await;
+    (vec![token(1, 1), token(2, 2), token(3, 3)], vec![document(&wallet)])
+}
+
+/// Two traps of the server: a `$project` merges what it computes into a field of that name, and a reader
+/// of few fields stops after as many as it wants, of which one may have come twice.
+#[tokio::test]
+async fn on_documents_with_the_pipelines_own_names_and_with_fields_twice() {
+    let shared = shared().await;
+    let database = &shared.database;
+    create(database, None).await;
+    let server = connect(&shared.uri).await;
+    let (tokens, wallets) = own_names();
+    refill(database, &tokens, &wallets).await;
     let report = compare(&server, database, true, "own names").await;
     let count = |code: &str| report["findings"][code]["count"].as_u64().unwrap();
     assert_eq!((count("duplicate_secrets"), count("missing_change")), (1, 3));
@@ -291,12 +236,8 @@ async fn on_documents_with_the_pipelines_own_names_and_with_fields_twice() {
     assert_eq!((count("duplicate_field"), count("duplicate_transaction_id")), (2, 1));
 }
 
-#[tokio::test]
-async fn on_sums_beyond_64_bits() {
-    let shared = shared().await;
-    let database = &shared.database;
-    create(database, None).await;
-    let server = connect(&shared.uri).await;
+/// Tokens whose amounts add up to more than 64 bits hold, above and below zero.
+pub(crate) fn large_amounts() -> Vec<Vec<u8>> {
     let amounts = [
         int64(i64::MAX),
         int64(i64::MAX),
@@ -318,7 +259,16 @@ async fn on_sums_beyond_64_bits() {
         (0..).zip(&amounts).map(|(number, amount)| token(number, amount, "unspent")).collect();
     let least = int64(i64::MIN);
     tokens.extend((10..15).map(|number| token(number, &least, "failed")));
-    refill(database, &tokens, &[]).await;
+    tokens
+}
+
+#[tokio::test]
+async fn on_sums_beyond_64_bits() {
+    let shared = shared().await;
+    let database = &shared.database;
+    create(database, None).await;
+    let server = connect(&shared.uri).await;
+    refill(database, &large_amounts(), &[]).await;
     let report = compare(&server, database, true, "large sums").await;
     let affected = report["findings"]["inconsistent_status"]["amount"].as_str().unwrap();
     assert_eq!(affected, "36902495346673844215");

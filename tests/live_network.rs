@@ -2,19 +2,17 @@
 
 use crate::support::live::{Ledger, melted};
 use crate::support::mongod::{ReplicaSet, Signal};
+use crate::support::wire::{is_op_msg, read_message};
 use remelt::live::RunOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 const DOCUMENTS: usize = 200;
-const MESSAGE_BYTES_MAX: usize = 48_000_000;
-const HEADER_BYTES: usize = 16;
-const OP_MSG: i32 = 2013;
 
 /// What is lost of a commit, and the connection with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,22 +118,9 @@ async fn pass_replies(
     }
 }
 
-/// One message with its header, or `None` at the end.
-async fn read_message(from: &mut tokio::net::tcp::OwnedReadHalf) -> Option<Vec<u8>> {
-    let mut length = [0; 4];
-    from.read_exact(&mut length).await.ok()?;
-    let bytes = usize::try_from(i32::from_le_bytes(length)).unwrap();
-    assert!((HEADER_BYTES..=MESSAGE_BYTES_MAX).contains(&bytes), "a message of {bytes} bytes");
-    let mut message = vec![0; bytes];
-    message[..4].copy_from_slice(&length);
-    from.read_exact(&mut message[4..]).await.ok()?;
-    Some(message)
-}
-
 fn is_commit(message: &[u8]) -> bool {
-    let op_code = i32::from_le_bytes(message[12..HEADER_BYTES].try_into().unwrap());
     let name = b"\x10commitTransaction\0";
-    op_code == OP_MSG && message.windows(name.len()).any(|bytes| bytes == name)
+    is_op_msg(message) && message.windows(name.len()).any(|bytes| bytes == name)
 }
 
 fn options(ledger: &Ledger) -> RunOptions {

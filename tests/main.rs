@@ -17,6 +17,7 @@ mod bad_inputs;
 mod cli;
 mod cluster;
 mod cluster_matches_local;
+mod cluster_sharded;
 mod config;
 mod dashboard;
 mod dashboard_live;

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
+const INSERT_DOCUMENTS_MAX: usize = 2_000;
+const INSERT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// An export that worked, and what it reported.
 #[derive(Debug)]
 pub(crate) struct Exported {
@@ -127,8 +130,16 @@ pub(crate) fn block_get_more(app: &str, ms: i32) -> Document {
 /// Inserts documents as they are; those that the server refuses are left out.
 pub(crate) async fn fill(database: &Database, name: &str, documents: &[Vec<u8>]) {
     let collection = RawCollection::new(database, name);
-    for part in documents.chunks(1_000) {
-        collection.insert(part).await;
+    let mut rest = documents;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |document: &&Vec<u8>| {
+            bytes += document.len();
+            bytes < INSERT_BYTES_MAX
+        };
+        let count = rest.iter().take(INSERT_DOCUMENTS_MAX).take_while(fits).count().max(1);
+        collection.insert(&rest[..count]).await;
+        rest = &rest[count..];
     }
 }
 

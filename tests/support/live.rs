@@ -1,6 +1,7 @@
 //! A ledger in a real database with a plan for it, and runs of that plan.
 
 use super::dumps::{build_options, make_plan, write_dump};
+use super::exports::fill;
 use super::mongod::{ReplicaSet, shared};
 use super::odd;
 use super::random::Random;
@@ -21,8 +22,6 @@ use remelt::server::{Server, ServerOptions};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
-
-const INSERT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The system's clock.
 pub(crate) fn now() -> Timestamp {
@@ -59,21 +58,7 @@ impl Ledger {
     async fn in_database(uri: String, database: Database, documents: &[Vec<u8>]) -> Ledger {
         let tokens = RawCollection::new(&database, "cashu_tokens");
         let began = operation_time(&database).await;
-        let mut rest = documents;
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let count = rest
-                .iter()
-                .take(2_000)
-                .take_while(|document| {
-                    bytes += document.len();
-                    bytes < INSERT_BYTES_MAX
-                })
-                .count()
-                .max(1);
-            tokens.insert(&rest[..count]).await;
-            rest = &rest[count..];
-        }
+        fill(&database, "cashu_tokens", documents).await;
         let root = TempDir::new().unwrap();
         let before = tokens.read().await;
         let ledger = Ledger { uri, database, tokens, before, began, root };

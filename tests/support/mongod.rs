@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
-pub(crate) use super::server::Signal;
+pub(crate) use super::server::{Role, Signal};
 
-const SET_NAME: &str = "remelt";
+const SET_NAME_DEFAULT: &str = "remelt";
 const ROOT_USER: &str = "root";
 const PRIMARY_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long one member may take to answer; a frozen one never does.
@@ -20,6 +20,10 @@ const MEMBER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How a replica set is started.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
+    /// Its name; shards of one cluster must differ in it.
+    pub(crate) set_name: &'static str,
+    /// What the set is to its deployment.
+    pub(crate) role: Role,
     /// Members, 1 or 3.
     pub(crate) members: usize,
     /// Whether clients must authenticate; `uri()` then does so as a user who may do everything.
@@ -30,12 +34,19 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { members: 1, auth: false, parameters: Vec::new() }
+        Options {
+            set_name: SET_NAME_DEFAULT,
+            role: Role::Whole,
+            members: 1,
+            auth: false,
+            parameters: Vec::new(),
+        }
     }
 }
 
 /// A replica set of its own for one test. Dropping it kills every member.
 pub(crate) struct ReplicaSet {
+    name: &'static str,
     members: Vec<Server>,
     root_password: Option<String>,
 }
@@ -50,16 +61,18 @@ impl ReplicaSet {
     pub(crate) async fn start_with(options: &Options) -> ReplicaSet {
         assert!(matches!(options.members, 1 | 3), "a set has 1 or 3 members");
         let server = ServerOptions {
+            role: options.role,
             parameters: options.parameters.clone(),
-            replica_set: Some(SET_NAME.to_owned()),
+            replica_set: Some(options.set_name.to_owned()),
             key: options.auth.then(random_word),
         };
         let starts = (0..options.members).map(|_| Server::start(&server));
         let mut set = ReplicaSet {
+            name: options.set_name,
             members: futures_util::future::join_all(starts).await,
             root_password: None,
         };
-        set.initiate().await;
+        set.initiate(options.role).await;
         set.wait_until_healthy().await;
         if options.auth {
             // Without a user yet, the server lets a local client create the first one.
@@ -191,14 +204,17 @@ impl ReplicaSet {
         (0..self.members.len()).filter(|&member| self.members[member].is_running())
     }
 
-    async fn initiate(&self) {
+    async fn initiate(&self, role: Role) {
         let members: Vec<Document> = (0_i32..)
             .zip(&self.members)
             .map(|(id, server)| doc! {"_id": id, "host": server.address()})
             .collect();
         // Elections as fast as they are reliable on a busy machine.
         let settings = doc! {"electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500};
-        let config = doc! {"_id": SET_NAME, "members": members, "settings": settings};
+        let mut config = doc! {"_id": self.name, "members": members, "settings": settings};
+        if role == Role::ConfigServer {
+            config.insert("configsvr", true);
+        }
         self.run_on(0, doc! {"replSetInitiate": config}).await.expect("replSetInitiate failed");
     }
 
@@ -232,9 +248,8 @@ impl ReplicaSet {
     fn uri_of(&self, credentials: &str, database: &str) -> String {
         let addresses: Vec<String> = self.members.iter().map(Server::address).collect();
         let addresses = addresses.join(",");
-        format!(
-            "mongodb://{credentials}{addresses}/{database}?replicaSet={SET_NAME}&authSource=admin"
-        )
+        let name = self.name;
+        format!("mongodb://{credentials}{addresses}/{database}?replicaSet={name}&authSource=admin")
     }
 }
 

@@ -82,9 +82,23 @@ impl Signal {
     }
 }
 
+/// What a server is to its deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Role {
+    /// It, or its replica set, is the whole deployment.
+    #[default]
+    Whole,
+    /// It knows the shards of a cluster and what lies where.
+    ConfigServer,
+    /// It holds a part of the documents of a cluster.
+    Shard,
+}
+
 /// How one server is started.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerOptions {
+    /// What it is to its deployment.
+    pub(crate) role: Role,
     /// `--setParameter`, each as `name=value`.
     pub(crate) parameters: Vec<String>,
     /// Name of the replica set that the server is to be a member of.
@@ -230,6 +244,11 @@ fn arguments(
         fs::write(&file, key).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         add("--keyFile", path("key"));
+    }
+    match options.role {
+        Role::Whole => {}
+        Role::ConfigServer => arguments.push("--configsvr".to_owned()),
+        Role::Shard => arguments.push("--shardsvr".to_owned()),
     }
     arguments.push("--nounixsocket".to_owned());
     arguments
