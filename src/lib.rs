@@ -14,8 +14,9 @@
 //! analyses inside the database, [`decide`] says in
 //! one table what follows from what is recorded and seen, and [`live`] applies and rolls back in
 //! transactions; [`monitor`] watches a live ledger and [`api`] tells over HTTP what it knows.
-//! [`generate`] makes ledgers with a known truth. [`progress`], [`publish`], [`sealed`] and [`scratch`]
-//! serve them all: counters, files that appear whole, sealed JSON, bounded sorting.
+//! [`generate`] makes ledgers with a known truth. [`progress`], [`publish`], [`sealed`], [`scratch`] and
+//! [`temporary`] serve them all: counters, files that appear whole, sealed JSON, bounded sorting, directories that
+//! are gone when their work is over.
 //!
 //! Nothing here prints. Analysis and plans know no clock and no randomness; the binary, whose `cli` module
 //! is no part of this library, gives them both.
@@ -42,4 +43,5 @@ pub mod scratch;
 pub mod sealed;
 pub mod server;
 pub mod snapshot;
+pub mod temporary;
 pub mod verify;

@@ -3,7 +3,7 @@
 use crate::support::api::{Checked, api_options, damaged};
 use crate::support::dumps::{build_options, make_plan, write_dump};
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
-use remelt::plan::JsonAmount;
+use remelt::model::JsonAmount;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -130,7 +130,8 @@ fn pages_of_balances_are_stable_and_whole() {
     let summary = api.data("/admin/health/balance-consistency")["summary"].clone();
     let path = "/admin/health/balance-consistency";
     let at_once = paged(path, "issues", "matchingUsers", 1000);
-    assert_eq!(summary["usersWithIssues"], at_once.len());
+    let users = at_once.iter().filter(|it| it["npub"] != ""); // tokens without an npub are nobody's
+    assert_eq!(summary["usersWithIssues"], users.count());
     assert_eq!(paged(path, "issues", "matchingUsers", 9), at_once);
     let only = paged(&format!("{path}?onlyIssues=true"), "issues", "matchingUsers", 9);
     assert_eq!(only, at_once);

@@ -1,6 +1,6 @@
 //! What is refused, in which words, and that nothing is changed then.
 
-use crate::support::live::{Ledger, connect, generated, melted, options_for};
+use crate::support::live::{Ledger, connect, generated, melted, options_for, stopping_at};
 use crate::support::mongod::{Options, ReplicaSet, Standalone};
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use remelt::decide::OnDrift;
@@ -19,18 +19,6 @@ fn refused(error: &RunError, code: &str, words: &str) {
 
 fn skip(options: &RunOptions) -> RunOptions {
     RunOptions { on_drift: OnDrift::Skip, ..options.clone() }
-}
-
-/// `options` of a run that is told to stop when it reaches `step`.
-fn stopping_at(step: &'static str, options: RunOptions) -> (Arc<Progress>, RunOptions) {
-    let progress = Arc::new(Progress::new());
-    let stop = Arc::clone(&progress);
-    let hook = move |reached: &str| {
-        if reached == step {
-            stop.stop();
-        }
-    };
-    (progress, RunOptions { step: Some(StepHook(Arc::new(hook))), ..options })
 }
 
 #[tokio::test]
@@ -138,7 +126,15 @@ async fn drift_is_found_before_the_first_write_or_left_and_listed() {
     refused(&error, "drift", "2 documents of the plan are no longer what the plan saw");
     ledger.assert_documents(&changed, "under abort").await;
     assert_eq!(fs::read_dir(ledger.plan_directory().join("runs")).unwrap().count(), 0);
-    let report = ledger.apply_with(&skip(&ledger.options())).await.unwrap();
+    let skip = skip(&ledger.options());
+    for (options, expected) in [(&ledger.options(), CheckResult::Fail), (&skip, CheckResult::Warn)]
+    {
+        let (plan, server) = (ledger.plan(), ledger.server().await);
+        let report = validate(Some(&plan), &server, options, &Progress::new()).await;
+        let check = report.checks.iter().find(|check| check.name == "no drift").unwrap();
+        assert_eq!(check.result, expected, "{check:?}");
+    }
+    let report = ledger.apply_with(&skip).await.unwrap();
     assert_eq!((report.applied, report.drifted), (698, 2));
     let listed: Vec<u64> = report.drift.iter().map(|entry| entry.ordinal).collect();
     assert_eq!(

@@ -42,6 +42,7 @@ mod live_network;
 mod live_races;
 mod live_refusals;
 mod live_speed;
+mod live_state;
 mod logging;
 mod monitor;
 mod monitor_alerts;

@@ -58,7 +58,7 @@ async fn a_pass_finds_exactly_what_analyze_finds_in_an_export() {
     });
     let of_users: Vec<BTreeMap<String, String>> = of_users
         .map(|(npub, mint)| {
-            let text = |amount: remelt::plan::JsonAmount| amount.0.to_string();
+            let text = |amount: remelt::model::JsonAmount| amount.0.to_string();
             let sums = mint.sums;
             BTreeMap::from([
                 ("npub".into(), npub),

@@ -4,7 +4,7 @@ use crate::support::dumps::{build_options, make_plan, write_dump};
 use crate::support::files::files_below;
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
 use remelt::generate::{GenerateOptions, generate_in_memory};
-use remelt::plan::JsonAmount;
+use remelt::model::JsonAmount;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;

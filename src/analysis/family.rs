@@ -7,7 +7,7 @@ use super::AnalyzeError;
 use super::pass;
 use super::token::{FieldOrder, Proof, Token};
 use crate::document::{Value, date_text, identifier_text};
-use crate::model::{Sha256Hash, Status, TransactionType, hash_bytes};
+use crate::model::{JsonAmount, Sha256Hash, Status, TransactionType, hash_bytes};
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::snapshot::identity::ChunkTable;
 use crate::snapshot::input::{Chunk, Collection};
@@ -52,7 +52,7 @@ pub struct Member {
     /// `metadata.source`.
     pub source: String,
     /// `total_amount`, when an amount.
-    pub amount: Option<i64>,
+    pub amount: Option<JsonAmount>,
     /// Proofs in it.
     pub proofs: u64,
     /// Those with a secret of the token that was asked for.
@@ -226,7 +226,7 @@ fn member(token: &Token<'_>, relation: &'static str, shared_proofs: u64) -> Memb
         transaction_type: text(token.transaction_type),
         status: text(token.status),
         source: text(token.metadata.source),
-        amount: token.amount(),
+        amount: token.amount().map(|amount| JsonAmount(amount.into())),
         proofs: token.proofs,
         shared_proofs,
         created_at: date(token.created_at),

@@ -3,10 +3,8 @@
 use super::files::read_bounded;
 use super::findings::{Found, FoundCode};
 use super::{Stop, hold};
-use crate::model::{FindingCode, counted};
-use crate::plan::{
-    AnalyzeReport, JsonAmount, Plan, PlanReport, REPORTS_DIRECTORY, SUMMARY_FILE, health_score,
-};
+use crate::model::{FindingCode, JsonAmount, counted};
+use crate::plan::{AnalyzeReport, Plan, PlanReport, REPORTS_DIRECTORY, SUMMARY_FILE, health_score};
 use serde_json::Value;
 
 const SUMMARY_BYTES_MAX: u64 = 1024 * 1024;

@@ -76,30 +76,62 @@ fn on_server(
 ) -> anyhow::Result<ApplyReport> {
     let runtime = runtime()?;
     let server = runtime.block_on(connect(server))?;
-    let totals = &plan.content().totals;
-    let intent = Intent {
-        what: format!(
-            "change {} of {} in database {} on {}, by which balances fall by {}",
-            render::counted(totals.changes, "token"),
-            render::counted(totals.users, "user"),
-            server.db(),
-            server.hosts(),
-            render::number(totals.amount.0),
-        ),
-        facts: vec![
-            ("Database", server.db().to_owned()),
-            ("Host", host(&server)),
-            ("Documents", documents(plan)),
-            ("Amount", amount(plan)),
-            ("Plan", format!("{}, SHA-256 {}", args.plan_dir.display(), plan.sha256())),
-        ],
-        db: server.db(),
-    };
-    consent(&args.consent, &intent)?;
     let options = run_options(&args.run);
+    // In a script that is sure of it nobody reads what would be done, and apply itself looks at everything.
+    if !args.consent.is_given() {
+        let left = watched(output, |progress| {
+            runtime.block_on(live::applying(plan, &server, &options, progress))
+        })?;
+        consent(&args.consent, &intent(args, plan, &server, &left))?;
+    }
     Ok(watched(output, |progress| {
         runtime.block_on(live::apply(plan, &server, &options, progress))
     })?)
+}
+
+fn intent<'a>(
+    args: &ApplyArgs,
+    plan: &Plan,
+    server: &'a Server,
+    left: &live::Applying,
+) -> Intent<'a> {
+    let tokens = render::counted(left.tokens, "token");
+    let users = render::counted(left.users, "user");
+    let amount = render::number(left.amount);
+    let (db, hosts) = (server.db(), server.hosts());
+    let go_on = left.run_id.as_ref().map_or_else(String::new, |run| {
+        let done = plan.content().totals.changes.saturating_sub(left.tokens);
+        format!("go on with run {run}, which did {}, and ", render::number(done.into()))
+    });
+    let but = match left.drifted {
+        0 => String::new(),
+        drifted => format!(
+            "; {} of them would be left, as they are no longer what the plan saw",
+            render::number(drifted.into())
+        ),
+    };
+    let content = plan.content();
+    Intent {
+        what: format!(
+            "{go_on}change {tokens} of {users} in database {db} on {hosts}, by which balances fall by {amount}{but}"
+        ),
+        facts: vec![
+            ("Database", db.to_owned()),
+            ("Host", host(server)),
+            (
+                "Documents",
+                format!(
+                    "{} of {} in {}, of {users}{but}",
+                    render::number(left.tokens.into()),
+                    render::number(content.snapshot.tokens_documents.into()),
+                    content.snapshot.tokens,
+                ),
+            ),
+            ("Amount", format!("balances fall by {amount} in all")),
+            ("Plan", format!("{}, SHA-256 {}", args.plan_dir.display(), plan.sha256())),
+        ],
+        db,
+    }
 }
 
 /// Hosts and replica set, as a person checks them.

@@ -4,8 +4,7 @@ use super::config::nearest;
 use super::failure::Refusal;
 use super::monitoring::MonitorArgs;
 use clap::builder::{PathBufValueParser, TypedValueParser};
-use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
 use remelt::live::WORKERS_DEFAULT;
 use remelt::model::{FindingCode, Timestamp};
@@ -334,6 +333,13 @@ pub(crate) struct ConfirmArgs {
     pub(crate) yes: bool,
 }
 
+impl ConfirmArgs {
+    /// Whether nobody is to be asked or told any more.
+    pub(crate) fn is_given(&self) -> bool {
+        self.confirm && self.yes
+    }
+}
+
 /// A plan's other side: the database, or a copy of the snapshot.
 #[derive(Args)]
 pub(crate) struct TargetArgs {
@@ -351,24 +357,6 @@ pub(crate) struct TargetArgs {
 pub(crate) enum Target<'a> {
     Server(ServerArgs),
     Snapshot(&'a Path),
-}
-
-/// Refuses a command line that names a database and a snapshot to work on. A MONGODB_URI in the environment is
-/// no such name: it stands there for other commands.
-pub(crate) fn names_two_targets(matches: &ArgMatches) -> Option<Refusal> {
-    let (command, given) = matches.subcommand()?;
-    let is_given = |id| given.value_source(id) == Some(ValueSource::CommandLine);
-    let is_local = || given.get_one("engine") == Some(&EngineArg::Local);
-    let message = match command {
-        "analyze" if is_local() && is_given("uri") => {
-            "--uri is for --engine mongodb, and a snapshot is read without it; leave one of them out"
-        }
-        "apply" | "verify" if is_given("uri") && is_given("snapshot") => {
-            "--uri and --snapshot both name what to work on; leave one of them out"
-        }
-        _ => return None,
-    };
-    Some(Refusal::usage(message))
 }
 
 impl TargetArgs {
@@ -395,7 +383,7 @@ impl std::fmt::Debug for TargetArgs {
 }
 
 /// What to do about documents that are no longer what the plan saw.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnDriftArg {
     /// Write nothing if there is one
     Abort,
@@ -460,7 +448,7 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     remelt rollback plan --uri mongodb://db1/nctool --confirm\n  \
-    remelt rollback 20260131120000000-apply-1a2b3c4d --uri mongodb://db1 --confirm\n  \
+    remelt rollback 66c0ffee0123456789abcdef --uri mongodb://db1/nctool --confirm\n  \
     remelt rollback plan --snapshot repaired --out restored --confirm")]
 pub(crate) struct RollbackArgs {
     /// Directory with the plan, or the id of a run on the server

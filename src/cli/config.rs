@@ -51,7 +51,29 @@ pub(crate) fn with_defaults(command: Command, arguments: &[OsString]) -> Result<
     for (name, value) in tables {
         settings.extend(file.own(&command, name, value)?);
     }
+    if names_database(arguments) {
+        settings.retain(|setting| setting.option != "db");
+    }
     Ok(settings.into_iter().fold(command, Setting::put_into))
+}
+
+/// Whether a connection string that goes before the file names the database, on a command line that works on one.
+fn names_database(arguments: &[OsString]) -> bool {
+    let is_there = |word: &str| arguments.iter().any(|argument| argument == word);
+    let works_on_copy = flag(arguments, "--snapshot").is_some()
+        || ["rehearse", "explain", "audit", "diff"].into_iter().any(is_there)
+        || (is_there("analyze") && !is_there("mongodb") && !is_there("--engine=mongodb"));
+    let uri = flag(arguments, "--uri").or_else(|| std::env::var_os("MONGODB_URI"));
+    let uri = uri.and_then(|uri| uri.into_string().ok());
+    !works_on_copy && uri.is_some_and(|uri| database_of(&uri).is_some())
+}
+
+/// The database that a connection string names.
+fn database_of(uri: &str) -> Option<&str> {
+    let (_, rest) = uri.split_once("://")?;
+    let (before, _) = rest.split_once('?').unwrap_or((rest, ""));
+    let (_, database) = before.split_once('/')?;
+    (!database.is_empty()).then_some(database)
 }
 
 /// A default for one option of one command.
@@ -82,8 +104,8 @@ fn shares(command: &Command) -> bool {
 
 /// Which file is to be read, and whether somebody named it.
 fn find(arguments: &[OsString]) -> Option<(PathBuf, bool)> {
-    if let Some(named) = flag(arguments) {
-        return Some((named, true));
+    if let Some(named) = flag(arguments, "--config") {
+        return Some((named.into(), true));
     }
     match std::env::var_os(VARIABLE) {
         Some(named) if named.is_empty() => return None,
@@ -97,14 +119,15 @@ fn find(arguments: &[OsString]) -> Option<(PathBuf, bool)> {
     Some((base.join("remelt/config.toml"), false))
 }
 
-/// The value of `--config`, which is needed before the arguments can be understood.
-fn flag(arguments: &[OsString]) -> Option<PathBuf> {
+/// The value of the option `name`, which is needed before the arguments can be understood.
+fn flag(arguments: &[OsString], name: &str) -> Option<OsString> {
     let mut rest = arguments.iter().take_while(|argument| *argument != "--");
     while let Some(argument) = rest.next() {
-        if argument == "--config" {
-            return rest.next().map(PathBuf::from);
+        if argument == name {
+            return rest.next().cloned();
         }
-        if let Some(value) = argument.to_str().and_then(|text| text.strip_prefix("--config=")) {
+        let value = argument.to_str().and_then(|text| text.strip_prefix(name)?.strip_prefix('='));
+        if let Some(value) = value {
             return Some(value.into());
         }
     }
@@ -363,11 +386,27 @@ mod tests {
 
     #[test]
     fn the_flag_is_found_wherever_it_stands() {
-        let path = |line: &str| flag(&arguments(line));
+        let path = |line: &str| flag(&arguments(line), "--config");
         assert_eq!(path("remelt --config a status"), Some("a".into()));
         assert_eq!(path("remelt status --config=b"), Some("b".into()));
         assert_eq!(path("remelt status -- --config c"), None);
         assert_eq!(path("remelt status"), None);
+    }
+
+    #[test]
+    fn a_connection_string_that_names_a_database_goes_before_the_file() {
+        assert_eq!(database_of("mongodb://h:1,i:2/api?replicaSet=r"), Some("api"));
+        assert_eq!(database_of("mongodb+srv://u:p%2F@h/api"), Some("api"));
+        for uri in ["mongodb://h", "mongodb://h/", "mongodb://h/?a=b/c", "mongodb://h?a=/c", "h/x"]
+        {
+            assert_eq!(database_of(uri), None, "{uri}");
+        }
+        let names = |line: &str| names_database(&arguments(line));
+        assert!(names("remelt status --uri mongodb://h/api"));
+        assert!(names("remelt analyze --engine mongodb --uri=mongodb://h/api"));
+        assert!(!names("remelt status --uri mongodb://h"));
+        assert!(!names("remelt analyze dump plan --uri mongodb://h/api"));
+        assert!(!names("remelt verify plan --snapshot copy --uri mongodb://h/api"));
     }
 
     #[test]

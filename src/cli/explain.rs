@@ -9,7 +9,7 @@ use super::run::open_snapshot;
 use anyhow::Context;
 use remelt::analysis::{Family, Member, cell_text, family};
 use remelt::document::{Value, date_text, identifier_text};
-use remelt::model::FindingCode;
+use remelt::model::{FindingCode, JsonAmount};
 use remelt::plan::{FieldImages, Plan};
 use serde::Serialize;
 use serde_json::{Map, json};
@@ -23,7 +23,7 @@ pub(crate) struct Explanation {
     pub(crate) npub: String,
     pub(crate) mint_url: String,
     pub(crate) transaction_id: String,
-    pub(crate) amount: Option<i64>,
+    pub(crate) amount: Option<JsonAmount>,
     /// Whether the plan changes it.
     pub(crate) changed: bool,
     pub(crate) rule: String,
@@ -96,7 +96,7 @@ fn add_change(to: &mut Explanation, plan: &Plan, token_id: &str) -> anyhow::Resu
             to.npub = text(change.npub);
             to.mint_url = text(change.mint_url);
             to.transaction_id = text(change.transaction_id);
-            to.amount = change.amount;
+            to.amount = change.amount.map(|amount| JsonAmount(amount.into()));
             to.changed = true;
             to.reason = REASON.to_owned();
             to.before = fields(&change.before);

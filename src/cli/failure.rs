@@ -49,8 +49,8 @@ impl Refusal {
     }
 
     /// The arguments make no sense together.
-    pub(crate) fn usage(message: &str) -> Refusal {
-        Refusal { exit: Exit::Usage, code: "usage", message: message.to_owned() }
+    pub(crate) fn usage(message: impl Into<String>) -> Refusal {
+        Refusal { exit: Exit::Usage, code: "usage", message: message.into() }
     }
 }
 
@@ -175,6 +175,7 @@ fn server(error: &ServerError) -> (Exit, &'static str) {
             (Exit::Refused, "permission_denied")
         }
         ServerError::NotReady { .. } | ServerError::Lost { .. } => (Exit::Failed, "not_ready"),
+        ServerError::BadUri | ServerError::BadDatabaseName => (Exit::Usage, "server"),
         _ => (Exit::Failed, "server"),
     }
 }

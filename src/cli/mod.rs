@@ -18,6 +18,7 @@ mod generate;
 mod health;
 mod logging;
 mod man;
+mod misplaced;
 mod monitor;
 mod monitoring;
 mod output;
@@ -49,7 +50,7 @@ pub(crate) fn run() -> ExitCode {
         Err(refusal) => (Cli::command(), Some(refusal)),
     };
     let parsed = command.try_get_matches_from(arguments);
-    let refused = refused.or_else(|| parsed.as_ref().ok().and_then(args::names_two_targets));
+    let refused = refused.or_else(|| parsed.as_ref().ok().and_then(misplaced::misplaced));
     let cli = match (parsed.and_then(|matches| Cli::from_arg_matches(&matches)), refused) {
         (Err(error), None) => return output::usage(&error, wants_json).into(),
         (Err(error), Some(_)) if output::is_help(&error) => {

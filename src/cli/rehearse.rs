@@ -12,10 +12,9 @@ use remelt::model::Sha256Hash;
 use remelt::plan::{AnalyzeReport, Plan, build};
 use remelt::publish::StagedDirectory;
 use remelt::snapshot::Snapshot;
+use remelt::temporary::TemporaryDirectory;
 use remelt::verify::{VerifyReport, verify};
 use serde::Serialize;
-use std::fs::{File, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -45,23 +44,14 @@ pub(crate) fn run(args: &RehearseArgs, output: &Output) -> anyhow::Result<Exit> 
     let snapshot = open_snapshot(&args.snapshot, &args.source, *output)?;
     let report = match &args.keep {
         None => {
-            sweep_scratch();
-            let scratch = tempfile::Builder::new()
-                .prefix(SCRATCH_PREFIX)
-                .permissions(Permissions::from_mode(0o700))
-                .tempdir()
-                .with_context(|| {
-                    let place = std::env::temp_dir();
-                    format!(
-                        "could not create a scratch directory in {}; set TMPDIR to a place with room",
-                        place.display()
-                    )
+            let place = std::env::temp_dir();
+            let scratch =
+                TemporaryDirectory::create(&place, SCRATCH_PREFIX).with_context(|| {
+                    let place = place.display();
+                    format!("could not use {place} for scratch; set TMPDIR to a place with room")
                 })?;
-            let lock =
-                File::open(scratch.path()).context("could not open the scratch directory")?;
-            lock.try_lock().context("could not lock the scratch directory")?;
             let mut report = rehearse(args, &snapshot, scratch.path(), *output)?;
-            scratch.close().context("could not remove the scratch directory")?;
+            scratch.remove().context("could not remove the scratch directory")?;
             if let Some(plan) = &mut report.analyze.plan {
                 plan.path = String::new(); // it is gone
             }
@@ -83,29 +73,8 @@ pub(crate) fn run(args: &RehearseArgs, output: &Output) -> anyhow::Result<Exit> 
     Ok(if is_proven { Exit::Done } else { Exit::Failed })
 }
 
+/// A copy of a ledger is not to lie about: the next rehearsal removes what a killed one left.
 const SCRATCH_PREFIX: &str = "remelt-rehearsal-";
-const YOUNG: Duration = Duration::from_secs(60);
-
-/// Removes what rehearsals that were killed left behind: copies of a ledger are not to lie about. A
-/// living one holds a lock; what can't be removed is somebody else's.
-fn sweep_scratch() {
-    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
-    for entry in entries.flatten() {
-        let is_ours = entry.file_name().to_string_lossy().starts_with(SCRATCH_PREFIX);
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        // A young one may not be locked yet.
-        let age = entry.metadata().and_then(|found| found.modified()).map(|at| at.elapsed());
-        let is_old = age.is_ok_and(|age| age.is_ok_and(|age| age > YOUNG));
-        if is_ours
-            && is_directory
-            && is_old
-            && let Ok(lock) = File::open(entry.path())
-            && lock.try_lock().is_ok()
-        {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-}
 
 fn rehearse(
     args: &RehearseArgs,

@@ -1,6 +1,6 @@
 //! `remelt validate`.
 
-use super::args::ValidateArgs;
+use super::args::{OnDriftArg, ValidateArgs};
 use super::failure::Exit;
 use super::output::Output;
 use super::progress::watched;
@@ -31,6 +31,9 @@ fn same(args: &ValidateArgs) -> String {
         if let Some(value) = value {
             same += &format!(" --{option} {value}");
         }
+    }
+    if args.run.on_drift == OnDriftArg::Skip {
+        same += " --on-drift skip";
     }
     same
 }

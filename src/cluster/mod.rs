@@ -23,10 +23,10 @@ pub use error::ClusterError;
 pub use reading::ClusterConsistency;
 
 use crate::analysis::{FindingTotals, SpentAt};
-use crate::model::FindingCode;
+use crate::model::{FindingCode, JsonAmount};
 use crate::plan::{
-    AnalyzeReport, DocumentsReport, ImpactReport, JsonAmount, PerformanceReport, SnapshotReport,
-    StatsReport, findings_object, health_score,
+    AnalyzeReport, DocumentsReport, ImpactReport, PerformanceReport, SnapshotReport, StatsReport,
+    findings_object, health_score,
 };
 use crate::progress::Progress;
 use crate::server::{DeploymentKind, Server};

@@ -18,7 +18,7 @@ use super::store::{Recorded, begin_run, create_collections, may_write, number, s
 use super::work::{UnitKey, Work, held, remaining};
 use crate::decide::OnDrift;
 use crate::journal::{ApplyReport, ManifestReport, pace_of};
-use crate::journal::{DRIFT_LISTED_MAX, Goal, Record, RunDirectory, RunState};
+use crate::journal::{DRIFT_LISTED_MAX, DriftEntry, Goal, Record, RunDirectory, RunState};
 use crate::model::Timestamp;
 use crate::plan::Plan;
 use crate::progress::{Progress, Unit};
@@ -116,6 +116,40 @@ async fn with_lease(
     run.work(lease, &recorded).await
 }
 
+/// Compares the documents of `keys` with the plan: how many are no longer what it saw, and the first of them. Told to
+/// stop, it compares no more.
+pub(super) async fn compare(
+    plan: &Plan,
+    server: &Server,
+    options: &RunOptions,
+    progress: &Progress,
+    keys: &[UnitKey],
+) -> Result<(u64, Vec<DriftEntry>), RunError> {
+    let collection = &plan.content().snapshot.tokens;
+    let check = async |key: &UnitKey| {
+        if progress.is_stopped() {
+            return Ok(Vec::new());
+        }
+        let part = key.read(plan)?;
+        let changes: Vec<_> = part.changes().collect();
+        let seen = patiently(options.retry, || observe(server, collection, &changes, None));
+        let seen =
+            seen.await.map_err(failed("read the plan's documents", "find on cashu_tokens"))?;
+        progress.advance(key.changes);
+        Ok::<_, RunError>(seen.drift(key.batch, &changes))
+    };
+    let total = keys.iter().map(|key| key.changes).sum();
+    progress.begin("comparing with the plan", total, Unit::Documents);
+    let mut checks = stream::iter(keys).map(check).buffered(options.workers());
+    let (mut count, mut listed) = (0, Vec::new());
+    while let Some(drift) = checks.try_next().await? {
+        count += drift.len() as u64;
+        let room = DRIFT_LISTED_MAX.saturating_sub(listed.len());
+        listed.extend(drift.into_iter().take(room));
+    }
+    Ok((count, listed))
+}
+
 impl Run<'_> {
     fn stamp(&self) -> DateTime {
         DateTime::from_millis((self.options.now)().0)
@@ -175,36 +209,11 @@ impl Run<'_> {
     /// Reads every document that is still to be written, so that all drift is found before the first
     /// write.
     async fn preflight(&self, recorded: &[Recorded]) -> Result<(), RunError> {
-        let keys = self.remaining(recorded);
-        let total = keys.iter().map(|key| key.changes).sum();
-        self.progress.begin("comparing with the plan", total, Unit::Documents);
-        let checks = stream::iter(keys).map(|key| self.check(key));
-        let mut checks = checks.buffered(self.options.workers());
-        let (mut count, mut listed) = (0, Vec::new());
-        while let Some(drift) = checks.try_next().await? {
-            count += drift.len() as u64;
-            let room = DRIFT_LISTED_MAX.saturating_sub(listed.len());
-            listed.extend(drift.into_iter().take(room));
-        }
+        let keys: Vec<UnitKey> = self.remaining(recorded).into();
+        let compared = compare(self.plan, self.server, self.options, self.progress, &keys);
+        let (count, listed) = compared.await?;
         let goal = Goal::Apply;
         if count > 0 { Err(RunError::Drift { goal, count, listed, written: 0 }) } else { Ok(()) }
-    }
-
-    async fn check(&self, key: UnitKey) -> Result<Vec<crate::journal::DriftEntry>, RunError> {
-        if self.progress.is_stopped() {
-            return Ok(Vec::new());
-        }
-        let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let batch = self.plan.read_batch(place(key.batch))?;
-        let part = batch.part(place(key.from), place(key.from + key.changes));
-        let changes: Vec<_> = part.changes().collect();
-        let collection = &self.plan.content().snapshot.tokens;
-        let seen =
-            patiently(self.options.retry, || observe(self.server, collection, &changes, None));
-        let error = failed("read the plan's documents", "find on cashu_tokens");
-        let seen = seen.await.map_err(error)?;
-        self.progress.advance(key.changes);
-        Ok(seen.drift(key.batch, &changes))
     }
 
     async fn work(

@@ -24,8 +24,10 @@ use tokio::time::{Instant, sleep};
 /// How long a run is left alone that gives no sign of life.
 pub const LEASE_DEFAULT: Duration = Duration::from_secs(30);
 
-/// Signs of life in the time of a lease.
+/// Least signs of life in the time of a lease.
 const BEATS: u32 = 6;
+/// Longest time between two signs of life, which tell how far the run is.
+const BEAT_MAX: Duration = Duration::from_secs(1);
 
 /// A lease that is held.
 #[derive(Debug)]
@@ -35,6 +37,9 @@ pub(super) struct Lease<'a> {
     collection: String,
     holder: String,
 }
+
+/// When a free lease expired: a time that every driver can read.
+const FREE: DateTime = DateTime::from_millis(0);
 
 fn lease_id(collection: &str) -> String {
     format!("lease:{collection}")
@@ -96,7 +101,7 @@ impl<'a> Lease<'a> {
                 let run = held.get_str("run").unwrap_or("unknown");
                 tracing::warn!(
                     run,
-                    "the lease is held by a run that gives no sign of life: waiting"
+                    "the lease is held: waiting for a sign of life, or for its end"
                 );
             }
             watched.get_or_insert_with(|| (holder, beat, Instant::now()));
@@ -105,8 +110,7 @@ impl<'a> Lease<'a> {
     }
 
     async fn ensure(&self) -> mongodb::error::Result<()> {
-        let free =
-            doc! {"_id": lease_id(&self.collection), "expiresAt": DateTime::MIN, "sessions": []};
+        let free = doc! {"_id": lease_id(&self.collection), "expiresAt": FREE, "sessions": []};
         match runs(self.server).insert_one(free).await {
             Err(error) if error_code(&error) != Some(11000) => Err(error),
             _ => Ok(()),
@@ -201,16 +205,25 @@ impl<'a> Lease<'a> {
 
     /// Renews the lease, telling how far the run is, until it is lost, which is what it returns for.
     pub(super) async fn keep(&self, progress: &Progress) -> RunError {
-        let beat = self.options.lease / BEATS;
+        let beat = (self.options.lease / BEATS).min(BEAT_MAX);
         let mut last = Instant::now();
+        // The step under way, and since when: it began after the beat before.
+        let (mut serial, mut begun, mut before) = (0, last, last);
         let mine = doc! {"_id": lease_id(&self.collection), "holder": &self.holder};
         loop {
             sleep(beat).await;
             let (step, done) = progress.current();
+            if step.serial != serial {
+                (serial, begun) = (step.serial, before);
+            }
+            before = Instant::now();
             let update = vec![doc! {"$set": {
                 "beatAt": "$$NOW",
                 "expiresAt": {"$add": ["$$NOW", millis(self.options.lease)]},
-                "progress": {"step": step.name, "done": number(done), "total": number(step.total)},
+                "progress": {
+                    "step": step.name, "done": number(done), "total": number(step.total),
+                    "ms": millis(before - begun),
+                },
             }}];
             match runs(self.server).update_one(mine.clone(), update).await {
                 Ok(renewed) if renewed.matched_count == 1 => last = Instant::now(),
@@ -226,7 +239,7 @@ impl<'a> Lease<'a> {
     /// Gives the lease back.
     pub(super) async fn release(self) {
         let mine = doc! {"_id": lease_id(&self.collection), "holder": &self.holder};
-        let free = doc! {"$set": {"expiresAt": DateTime::MIN, "sessions": []},
+        let free = doc! {"$set": {"expiresAt": FREE, "sessions": []},
         "$unset": {"holder": 1, "run": 1, "progress": 1}};
         let _ = runs(self.server).update_one(mine, free).await;
     }
@@ -252,33 +265,60 @@ pub(super) async fn recorded_by_fences(
 }
 
 /// The run that holds a lease now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Holder {
     pub(super) run_id: String,
+    /// When it gave its last sign of life.
+    pub(super) beat_at: Option<DateTime>,
     /// What it said with its last sign of life.
     pub(super) progress: Option<RunProgress>,
 }
 
 /// How far a run was when it last gave a sign of life.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RunProgress {
     /// What is being done.
     pub step: String,
+    /// Documents to do in this step, or 0 when not known.
+    pub changes: u64,
     /// Documents done of it.
     pub done: u64,
-    /// Documents to do, or 0 when not known.
+    /// As `changes`.
     pub total: u64,
+    /// From 0 to 1; `None` when not known what there is to do.
+    pub fraction: Option<f64>,
+    /// Documents a second since the step began.
+    pub documents_per_second: Option<u64>,
+    /// Seconds that the rest takes at this rate.
+    pub eta_seconds: Option<u64>,
 }
 
 impl RunProgress {
+    /// A step of which so many documents of all were done in so many milliseconds.
+    #[must_use]
+    pub fn of(step: &str, done: u64, total: u64, ms: u64) -> RunProgress {
+        let (wide_done, wide_ms) = (u128::from(done), u128::from(ms));
+        let narrow = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
+        let is_moving = ms > 0 && done > 0;
+        let left = u128::from(total.saturating_sub(done));
+        let permille = (u128::from(done.min(total)) * 1000).checked_div(u128::from(total));
+        RunProgress {
+            step: step.to_owned(),
+            changes: total,
+            done,
+            total,
+            fraction: permille.map(|it| Duration::from_millis(narrow(it)).as_secs_f64()),
+            documents_per_second: is_moving.then(|| narrow(wide_done * 1000 / wide_ms)),
+            eta_seconds: is_moving.then(|| narrow(left * wide_ms / wide_done / 1000)),
+        }
+    }
+
     fn read(lease: &Document) -> Option<RunProgress> {
         let progress = lease.get_document("progress").ok()?;
-        let count = |name| progress.get_i64(name).ok().and_then(|n| u64::try_from(n).ok());
-        Some(RunProgress {
-            step: progress.get_str("step").ok()?.to_owned(),
-            done: count("done")?,
-            total: count("total")?,
-        })
+        let count = |name| unsigned(progress, name);
+        let step = progress.get_str("step").ok()?;
+        Some(RunProgress::of(step, count("done")?, count("total")?, count("ms").unwrap_or(0)))
     }
 }
 
@@ -291,6 +331,27 @@ pub(super) async fn holder_of(
     let held = runs(server).find_one(filter).await?;
     Ok(held.map(|held| Holder {
         run_id: held.get_str("run").unwrap_or("unknown").to_owned(),
+        beat_at: held.get_datetime("beatAt").ok().copied(),
         progress: RunProgress::read(&held),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_measured_from_the_step_under_way() {
+        let told = RunProgress::of("applying", 250, 1_000, 2_000);
+        assert_eq!((told.fraction, told.documents_per_second), (Some(0.25), Some(125)));
+        assert_eq!((told.eta_seconds, told.changes, told.total), (Some(6), 1_000, 1_000));
+        for told in [RunProgress::of("applying", 0, 0, 0), RunProgress::of("applying", 0, 0, 9)] {
+            let figures = (told.fraction, told.documents_per_second, told.eta_seconds);
+            assert_eq!(figures, (None, None, None));
+        }
+        // A lease of a version that did not say how long it took.
+        let lease = doc! {"progress": {"step": "applying", "done": 5_i64, "total": 10_i64}};
+        let told = RunProgress::read(&lease).unwrap();
+        assert_eq!((told.fraction, told.documents_per_second), (Some(0.5), None));
+    }
 }

@@ -45,10 +45,25 @@ pub(super) async fn read(
 /// What to write.
 #[derive(Debug, Clone)]
 pub(super) enum Change {
-    Running { of: RunName, at: DateTime },
-    Completed { of: RunName, at: DateTime, affected: u64, ms: i64 },
-    Failed { of: RunName, error: String },
-    RolledBack { at: DateTime },
+    Running {
+        of: RunName,
+        at: DateTime,
+    },
+    Completed {
+        of: RunName,
+        at: DateTime,
+        affected: u64,
+        ms: i64,
+    },
+    Failed {
+        of: RunName,
+        error: String,
+    },
+    /// As to other tools it is at work.
+    RollingBack,
+    RolledBack {
+        at: DateTime,
+    },
 }
 
 /// Whose state it is. Written each time: else a document that was removed meanwhile would come back as another
@@ -71,7 +86,8 @@ impl Change {
         match self {
             Change::Running { of, at } => doc! {
                 "status": "running", "started_at": at, "completed_at": Bson::Null,
-                "error_message": Bson::Null, "backup_data": of,
+                "error_message": Bson::Null, "affected_tokens": 0_i64, "execution_time_ms": 0_i64,
+                "backup_data": of,
             },
             Change::Completed { of, at, affected, ms } => doc! {
                 "status": "completed", "completed_at": at, "affected_tokens": number(affected),
@@ -80,6 +96,7 @@ impl Change {
             Change::Failed { of, error } => {
                 doc! {"status": "failed", "error_message": error, "backup_data": of}
             }
+            Change::RollingBack => doc! {"status": "running"},
             Change::RolledBack { at } => doc! {"status": "rolled_back", "completed_at": at},
         }
     }

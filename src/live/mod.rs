@@ -5,6 +5,7 @@
 //! else than what the plan saw is left as it is. This layer never shows content of a document.
 
 mod apply;
+mod applying;
 mod batch;
 mod command;
 mod commit;
@@ -34,6 +35,7 @@ pub use crate::journal::{ApplyReport, ManifestReport, RollbackReport};
 pub use crate::model::{Check, CheckResult};
 pub use crate::verify::VerifyReport;
 pub use apply::apply;
+pub use applying::{Applying, applying};
 pub use error::{ExitClass, RunError};
 pub use lease::{LEASE_DEFAULT, RunProgress};
 pub use migration_state::MIGRATION_NAME;

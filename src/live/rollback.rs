@@ -4,7 +4,7 @@ use super::batch::RunContext;
 use super::error::RunError;
 use super::guard::guard_deployment;
 use super::lease::{Lease, recorded_by_fences};
-use super::migration_state::{self, Change};
+use super::migration_state::{self, Change, RunName};
 use super::mongo::Mongo;
 use super::observe::observe;
 use super::options::RunOptions;
@@ -213,6 +213,10 @@ impl Undo<'_> {
         if self.run.state != RunState::RolledBack {
             self.set_state(RunState::RollingBack).await?;
             self.options.reached("rollback recorded");
+            if self.is_named(&read_runs(self.server, self.options.retry).await?).await? {
+                let begun = Change::RollingBack;
+                migration_state::write(self.server, self.options, begun).await?;
+            }
         }
         let total = queue.iter().map(|key| key.changes).sum();
         self.progress.begin("rolling back", total, Unit::Documents);
@@ -301,15 +305,47 @@ impl Undo<'_> {
         Ok(set_run(self.server, self.options, &self.run.id, fields).await?)
     }
 
+    /// Whether the migration's state is this run's, or one's that came later and changed nothing.
+    async fn is_named(&self, runs: &[StoredRun]) -> Result<bool, RunError> {
+        let stored = migration_state::read(self.server, self.options).await?;
+        let Some(named) = stored.and_then(|stored| stored.run_id) else { return Ok(false) };
+        let changed_nothing = |run: &StoredRun| run.id == named && run.applied == Some(0);
+        Ok(named == self.run.id || runs.iter().any(changed_nothing))
+    }
+
+    /// Makes the migration's state that of the newest run that stands, when there is another.
+    async fn tell_migration_state(&self, now: Timestamp) -> Result<(), RunError> {
+        let runs = read_runs(self.server, self.options.retry).await?;
+        if !self.is_named(&runs).await? {
+            return Ok(());
+        }
+        let stands = |run: &&StoredRun| {
+            run.id != self.run.id
+                && run.collection == self.run.collection
+                && run.state == RunState::Completed
+                && run.applied.is_some_and(|applied| applied > 0)
+        };
+        let state = match runs.iter().find(stands) {
+            None => Change::RolledBack { at: DateTime::from_millis(now.0) },
+            Some(run) => Change::Completed {
+                of: RunName {
+                    run_id: run.id.clone(),
+                    plan_sha256: run.plan_sha256.map_or_else(String::new, |it| it.to_string()),
+                },
+                at: run.updated_at,
+                affected: run.applied.unwrap_or(0),
+                ms: run.updated_at.timestamp_millis() - run.started_at.timestamp_millis(),
+            },
+        };
+        migration_state::write(self.server, self.options, state).await?;
+        self.options.reached("migration state rolled back");
+        Ok(())
+    }
+
     async fn end(&self, state: RunState, began: Timestamp) -> Result<RollbackReport, RunError> {
         let now = (self.options.now)();
         if state == RunState::RolledBack && self.run.state != RunState::RolledBack {
-            let stored = migration_state::read(self.server, self.options).await?;
-            if stored.is_some_and(|stored| stored.run_id.as_ref() == Some(&self.run.id)) {
-                let undone = Change::RolledBack { at: DateTime::from_millis(now.0) };
-                migration_state::write(self.server, self.options, undone).await?;
-                self.options.reached("migration state rolled back");
-            }
+            self.tell_migration_state(now).await?;
             self.set_state(state).await?;
             self.options.reached("run rolled back");
         }

@@ -4,7 +4,7 @@ use super::lease::{Holder, RunProgress, holder_of};
 use super::migration_state;
 use super::options::RunOptions;
 use super::patience::patiently;
-use super::store::{read_journal, read_run_documents, recorded};
+use super::store::{Recorded, read_journal, read_run_documents, recorded};
 use crate::journal::{Goal, RunState};
 use crate::model::{Timestamp, grouped};
 use crate::server::{Server, ServerError, failed};
@@ -48,7 +48,7 @@ pub struct MigrationReport {
 }
 
 /// One run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunReport {
     /// Its id.
@@ -67,11 +67,11 @@ pub struct RunReport {
     pub changes: u64,
     /// Batches of the plan.
     pub batches: u64,
-    /// Documents that are recorded as applied, when it ended.
+    /// Documents that are recorded as applied.
     pub applied: Option<u64>,
     /// Documents that were left as they are, when it ended.
     pub drifted: Option<u64>,
-    /// Documents that were restored, when it was rolled back.
+    /// Documents that are recorded as restored, once rolling back began.
     pub restored: Option<u64>,
     /// Why it stopped.
     pub error: Option<String>,
@@ -168,15 +168,20 @@ pub async fn migration_and_runs(
     let documents = read_run_documents(server, options.retry).await?;
     let mut runs: Vec<RunReport> =
         documents.iter().map(|run| run_report(run, active.as_ref())).collect();
-    // A run says how much it applied when it ends; until then its journal does.
+    // A run says how much it applied and restored when it ends; until then its journal does.
     let has_ended = |run: &RunReport| {
         let state = RunState::from_word(&run.state);
-        matches!(state, Some(RunState::Completed | RunState::RollingBack | RunState::RolledBack))
+        matches!(state, Some(RunState::Completed | RunState::RolledBack))
     };
     for run in runs.iter_mut().filter(|run| run.applied.is_none() || !has_ended(run)) {
         let documents = read_journal(server, options, &run.run_id).await?;
-        let recorded = documents.iter().filter_map(recorded);
-        run.applied = Some(recorded.map(|found| found.reached(Goal::Apply)).sum());
+        let recorded: Vec<Recorded> = documents.iter().filter_map(recorded).collect();
+        let reached = |goal| recorded.iter().map(move |found| found.reached(goal)).sum();
+        run.applied = Some(reached(Goal::Apply));
+        if run.state == RunState::RollingBack.as_str() {
+            let restored = recorded.iter().filter(|found| !found.is_applied);
+            run.restored = Some(restored.map(|found| found.reached(Goal::Rollback)).sum());
+        }
     }
     let state = stored.map_or_else(|| "not_started".to_owned(), |stored| stored.status);
     Ok((state, runs))
@@ -244,6 +249,8 @@ fn run_report(run: &Document, active: Option<&Holder>) -> RunReport {
     let time = |name| run.get_datetime(name).ok().map(|at| Timestamp(at.timestamp_millis()));
     let run_id = text("_id").unwrap_or_default();
     let active = active.filter(|holder| holder.run_id == run_id);
+    let beat_at = active.and_then(|holder| holder.beat_at);
+    let beat_at = beat_at.map(|at| Timestamp(at.timestamp_millis()));
     RunReport {
         is_active: active.is_some(),
         progress: active.and_then(|holder| holder.progress.clone()),
@@ -251,7 +258,7 @@ fn run_report(run: &Document, active: Option<&Holder>) -> RunReport {
         plan_sha256: text("planSha256"),
         state: text("state").unwrap_or_default(),
         started_at: time("startedAt"),
-        updated_at: time("updatedAt"),
+        updated_at: time("updatedAt").max(beat_at),
         changes: count("changes").unwrap_or(0),
         batches: count("batches").unwrap_or(0),
         applied: count("applied"),
@@ -292,6 +299,8 @@ pub fn recommend(migration: &MigrationReport, runs: &[RunReport]) -> Vec<Recomme
             message: format!("Run {} is at work, or its process died a moment ago", run.run_id),
             action: "Wait for it to end; if it died, run the same command again".to_owned(),
         });
+    } else if !found.is_empty() {
+        // Until that is done, what is unspent says nothing.
     } else if migration.migration_needed {
         found.push(Recommendation {
             kind: "migration",
@@ -307,7 +316,7 @@ pub fn recommend(migration: &MigrationReport, runs: &[RunReport]) -> Vec<Recomme
             }
             .to_owned(),
         });
-    } else if found.is_empty() {
+    } else {
         found.push(Recommendation {
             kind: "health",
             priority: "low",

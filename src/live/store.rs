@@ -47,6 +47,7 @@ pub(super) struct StoredRun {
     /// Documents as applied, when applying ended; then they are all recorded.
     pub(super) applied: Option<u64>,
     pub(super) started_at: DateTime,
+    pub(super) updated_at: DateTime,
 }
 
 impl StoredRun {
@@ -59,6 +60,7 @@ impl StoredRun {
             changes: unsigned(document, "changes")?,
             applied: unsigned(document, "applied"),
             started_at: *document.get_datetime("startedAt").ok()?,
+            updated_at: *document.get_datetime("updatedAt").ok()?,
         })
     }
 }

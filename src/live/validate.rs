@@ -10,6 +10,7 @@ use super::place::{Place, find_place};
 use super::status::TOKENS;
 use super::store::may_write;
 use super::verify::verify;
+use crate::decide::OnDrift;
 use crate::model::{Check, CheckResult, byte_size, counted, grouped};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -321,7 +322,14 @@ async fn drift(plan: &Plan, server: &Server, options: &RunOptions, progress: &Pr
                 grouped(seen.drifted.into()),
                 grouped(seen.missing.into())
             );
-            Check::fail(name, detail, "export and analyze anew, or apply with --on-drift skip")
+            match options.on_drift {
+                OnDrift::Abort => Check::fail(
+                    name,
+                    detail,
+                    "export and analyze anew, or apply with --on-drift skip",
+                ),
+                OnDrift::Skip => Check::warn(name, detail, "apply leaves them, and lists them"),
+            }
         }
         Err(RunError::Server(error @ ServerError::PermissionDenied { .. })) => {
             failing(name, &error, "grant find on cashu_tokens")

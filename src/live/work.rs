@@ -6,7 +6,7 @@ use super::run_log::RunLog;
 use super::store::Recorded;
 use super::target::{Database, Session};
 use crate::journal::{Goal, Record};
-use crate::plan::{BatchRecord, Plan};
+use crate::plan::{Batch, BatchRecord, Plan, PlanError};
 use crate::progress::Progress;
 use futures_util::future::join_all;
 use std::collections::VecDeque;
@@ -22,6 +22,15 @@ pub(super) struct UnitKey {
     pub(super) from: u64,
     /// Number of changes.
     pub(super) changes: u64,
+}
+
+impl UnitKey {
+    /// Its changes.
+    pub(super) fn read(self, plan: &Plan) -> Result<Batch, PlanError> {
+        let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let whole = plan.read_batch(place(self.batch))?;
+        Ok(whole.part(place(self.from), place(self.from + self.changes)))
+    }
 }
 
 /// A run's work.
@@ -156,10 +165,8 @@ impl<D: Database> Work<'_, D> {
 
     async fn load(&self, key: UnitKey) -> Result<Unit, RunError> {
         let UnitKey { batch, from, changes } = key;
-        let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         if let (Goal::Apply, Some(plan)) = (self.context.goal, self.plan) {
-            let whole = plan.read_batch(place(batch))?;
-            let part = whole.part(place(from), place(from + changes));
+            let part = key.read(plan)?;
             let sha256 = part.record.sha256;
             return Ok(Unit { batch, from, changes: part, recorded_changes: changes, sha256 });
         }

@@ -1,8 +1,9 @@
-//! The domain's words as types: hashes, statuses, findings, times, the answers to checks, and numbers as
-//! people read them.
+//! The domain's words as types: hashes, statuses, findings, times, amounts in JSON, the answers to checks, and
+//! numbers as people read them.
 //!
 //! This layer is pure: no IO, no clock, no BSON. Everything else may use it; it uses nothing of ours.
 
+mod amount;
 mod check;
 mod finding;
 mod hash;
@@ -10,6 +11,7 @@ mod status;
 mod time;
 mod words;
 
+pub use amount::JsonAmount;
 pub use check::{Check, CheckResult};
 pub use finding::{FindingCode, Severity};
 pub use hash::{ParseHashError, Sha256Hash, hash_bytes};

@@ -32,7 +32,7 @@ pub struct TrendPoint {
     /// 1 − problematic / melted.
     pub health_score: f64,
     /// What the repair would change, summed; an integer, as text above 2^53.
-    pub amount_affected: crate::plan::JsonAmount,
+    pub amount_affected: crate::model::JsonAmount,
     /// How long the pass took.
     pub seconds: f64,
 }
@@ -49,7 +49,7 @@ pub struct RecentError {
 }
 
 /// The migration's state and the runs, as last read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunsView {
     /// When they were read; `None` before the first time.
     pub read_at: Option<Timestamp>,

@@ -15,7 +15,6 @@ mod history;
 mod movement;
 mod options;
 mod pass;
-mod scratch;
 mod system;
 mod users;
 mod watch;

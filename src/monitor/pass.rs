@@ -4,26 +4,28 @@
 
 use super::findings::Findings;
 use super::options::MonitorOptions;
-use super::scratch::ScratchDirectory;
-use super::users::Users;
+use super::users::{User, Users};
 use crate::analysis::{AnalyzeOptions, FingerprintKey, RuleOptions, SpentAt};
 use crate::background::standing_back;
 use crate::export::{ExportError, ExportOptions, ReadConsistency, Secrets, export};
-use crate::model::{FindingCode, Timestamp};
+use crate::model::{FindingCode, JsonAmount, Timestamp};
 use crate::plan::{
-    AmountRange, AnalyzeReport, BuildError, BuildOptions, JsonAmount, Plan, PlanError, UserImpact,
-    build, preview,
+    AmountRange, AnalyzeReport, BuildError, BuildOptions, Plan, PlanError, UserImpact, build,
+    preview,
 };
 use crate::progress::Progress;
 use crate::publish::PublishError;
 use crate::server::{DeploymentKind, Server};
 use crate::snapshot::input::InputOptions;
 use crate::snapshot::{Snapshot, SnapshotError};
+use crate::temporary::TemporaryDirectory;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+const SCRATCH_PREFIX: &str = "remelt-pass-";
 
 /// Users listed as those who lose most.
 const TOP_USERS: usize = 10;
@@ -119,7 +121,7 @@ pub(super) async fn run(
 ) -> Result<Pass, PassError> {
     let began = Instant::now();
     let began_at = (options.now)();
-    let scratch = ScratchDirectory::create(&options.scratch)?;
+    let scratch = TemporaryDirectory::create(&options.scratch, SCRATCH_PREFIX)?;
     let snapshot = scratch.path().join("snapshot");
     let (how, elapsed) = (export_options(server, options), || began.elapsed());
     let exported = export(server, &snapshot, &how, progress, &elapsed).await?;
@@ -189,7 +191,9 @@ fn analyse(
     let reports = directory.join("reports");
     let mut users = Users::read(&reports.join("balances.csv"))?;
     let findings = Findings::index(&reports.join("findings.csv"), &mut users)?;
-    let users_with_issues = users.all().iter().filter(|user| user.has_issues()).count() as u64;
+    // Tokens without an npub are nobody's.
+    let has_issues = |user: &&User| !user.npub.is_empty() && user.has_issues();
+    let users_with_issues = users.all().iter().filter(has_issues).count() as u64;
     Ok(Pass {
         number: 0,
         began_at: Timestamp(0),

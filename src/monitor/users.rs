@@ -3,8 +3,7 @@
 //! Read from `balances.csv`, so names and figures are those of the reports. Users are sorted by the
 //! bytes of their name.
 
-use crate::model::FindingCode;
-use crate::plan::JsonAmount;
+use crate::model::{FindingCode, JsonAmount};
 use serde::Serialize;
 use std::io;
 use std::ops::Range;

@@ -8,12 +8,12 @@ use super::file::{
     SEAL_KEY,
 };
 use super::page::{PAGE_FILE, PageError, PageSubject, page};
-use super::report::{AnalyzeReport, JsonAmount, PerformanceReport, PlanReport, report};
+use super::report::{AnalyzeReport, PerformanceReport, PlanReport, report};
 use super::sums::{SUMMARY_FILE, SUMS_FILE, sums};
 use crate::analysis::{
     Analysis, AnalyzeError, AnalyzeOptions, ChangeRows, NotChanged, RULE, WrittenReport, analyze,
 };
-use crate::model::Sha256Hash;
+use crate::model::{JsonAmount, Sha256Hash};
 use crate::progress::Progress;
 use crate::publish::{
     PublishError, StagedDirectory, at, create_private_directories, create_private_file,

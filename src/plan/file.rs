@@ -4,11 +4,10 @@
 //! hash; through the batch table it binds every byte of `changes.bson`. Version [`FORMAT_VERSION`].
 
 use super::change::{Change, ChangeFault};
-use super::report::JsonAmount;
 use super::sums::hash_file;
 use crate::analysis::{NotChanged, SpentAt};
 use crate::document::{DOCUMENT_BYTES_MAX, document_length};
-use crate::model::{Sha256Hash, Timestamp, hash_bytes};
+use crate::model::{JsonAmount, Sha256Hash, Timestamp, hash_bytes};
 use crate::publish::{io_reason, open_regular};
 use crate::sealed::{SEALED_BYTES_MAX, SealError, unseal};
 use crate::snapshot::format::{Consistency, Presence, Source};

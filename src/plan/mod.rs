@@ -30,8 +30,8 @@ pub(crate) use left::LeftTokens;
 pub use page::{PAGE_BYTES_MAX, PAGE_FILE, PageError, PageSubject, page};
 pub use preview::{AmountRange, Preview, PreviewStats, UserImpact, preview};
 pub use report::{
-    AnalyzeReport, DocumentsReport, ImpactReport, JsonAmount, PerformanceReport, PlanReport,
-    SnapshotReport, StatsReport, seconds_of,
+    AnalyzeReport, DocumentsReport, ImpactReport, PerformanceReport, PlanReport, SnapshotReport,
+    StatsReport, seconds_of,
 };
 pub(crate) use report::{findings_object, health_score};
 pub use risk::{RiskAssessment, RiskFactor, assess};

@@ -6,12 +6,11 @@
 use super::balances::{Balance, Balances};
 use super::change::Change;
 use super::file::{Plan, PlanError};
-use super::report::JsonAmount;
 use super::risk::RiskAssessment;
 use super::timeline::{Days, Timeline};
 use crate::analysis::cell_text;
 use crate::document::Value;
-use crate::model::Timestamp;
+use crate::model::{JsonAmount, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

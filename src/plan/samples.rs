@@ -4,11 +4,10 @@ use super::file::{
     BatchRecord, CHANGES_FILE, CSV_REPORTS, FORMAT_VERSION, PLAN_FILE, Plan, PlanFile,
     PlannedSnapshot, PlannedTotals, REPORTS_DIRECTORY, ReportRecord, RuleRecord, SEAL_KEY,
 };
-use super::report::JsonAmount;
 use super::{SUMMARY_FILE, encode};
 use crate::analysis::{ChangedFields, ImagePair, ProposedChange, RULE, SpentAt};
 use crate::document::{Value, ValueKind};
-use crate::model::{Sha256Hash, Timestamp, hash_bytes};
+use crate::model::{JsonAmount, Sha256Hash, Timestamp, hash_bytes};
 use crate::sealed::seal;
 use crate::snapshot::format::{Consistency, Presence, Source};
 use serde_json::json;

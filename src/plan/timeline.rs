@@ -1,9 +1,8 @@
 //! When the bug struck: changes by the time their tokens were created, in rows that fit a screen.
 
 use super::change::Change;
-use super::report::JsonAmount;
 use crate::document::Value;
-use crate::model::Timestamp;
+use crate::model::{JsonAmount, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

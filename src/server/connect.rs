@@ -3,6 +3,7 @@
 use super::deployment::{Deployment, read_deployment};
 use super::error::{ServerError, failed};
 use mongodb::bson::{Document, doc};
+use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{
     ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
@@ -47,8 +48,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`] when the connection string is malformed or nobody answers.
     pub async fn connect(options: &ServerOptions) -> Result<Server, ServerError> {
-        let mut client =
-            ClientOptions::parse(&options.uri).await.map_err(|_| ServerError::BadUri)?;
+        let mut client = ClientOptions::parse(&options.uri).await.map_err(|e| unparsed(&e))?;
         client.app_name.get_or_insert_with(|| APP_NAME.to_owned());
         client.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
         client.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
@@ -114,6 +114,16 @@ impl Server {
         let admin = self.client.database("admin");
         let ping = admin.run_command(doc! {"ping": 1});
         ping.await.map(drop).map_err(failed("ask for a sign of life", "none"))
+    }
+}
+
+/// A string that is in order may name a host whose members can't be looked up.
+fn unparsed(error: &Error) -> ServerError {
+    match error.kind.as_ref() {
+        ErrorKind::DnsResolve { .. } => ServerError::NotReady {
+            hosts: "the given address, whose name can't be looked up".to_owned(),
+        },
+        _ => ServerError::BadUri,
     }
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn run(done: u64, is_active: bool) -> Value {
         "isActive": is_active, "startedAt": "2026-01-31T11:59:00.000Z", "updatedAt": "2026-01-31T12:00:00.000Z",
         "changes": 1000, "batches": 2, "applied": if is_active { Value::Null } else { json!(done) },
         "drifted": null, "restored": null, "error": null,
-        "progress": {"step": "applying", "changes": 1000, "done": done, "fraction": 0.25, "documentsPerSecond": 9812, "etaSeconds": 3}})
+        "progress": {"step": "applying", "changes": 1000, "done": done, "total": 1000, "fraction": 0.25, "documentsPerSecond": 9812, "etaSeconds": 3}})
 }
 
 fn preview(top: &[Value]) -> Value {

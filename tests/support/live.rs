@@ -13,13 +13,14 @@ use remelt::analysis::SpentAt;
 use remelt::document::{Value, elements, find, validate};
 use remelt::generate::{GenerateOptions, generate_in_memory};
 use remelt::live::{
-    ApplyReport, RollbackOf, RollbackReport, RunError, RunOptions, apply, rollback,
+    ApplyReport, RollbackOf, RollbackReport, RunError, RunOptions, StepHook, apply, rollback,
 };
 use remelt::model::{Sha256Hash, Timestamp, hash_bytes};
 use remelt::plan::Plan;
 use remelt::progress::Progress;
 use remelt::server::{Server, ServerOptions};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -282,4 +283,16 @@ pub(crate) fn odd_melted(random: &mut Random) -> Vec<Vec<u8>> {
     }
     documents.retain(|document| validate(document).is_ok()); // none nested deeper than is read
     documents
+}
+
+/// `options` of a run that is told to stop when it reaches `step`.
+pub(crate) fn stopping_at(step: &'static str, options: RunOptions) -> (Arc<Progress>, RunOptions) {
+    let progress = Arc::new(Progress::new());
+    let stop = Arc::clone(&progress);
+    let hook = move |reached: &str| {
+        if reached == step {
+            stop.stop();
+        }
+    };
+    (progress, RunOptions { step: Some(StepHook(Arc::new(hook))), ..options })
 }

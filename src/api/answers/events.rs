@@ -1,9 +1,10 @@
 //! Server-sent events: `GET /admin/events` and `GET /admin/runs/{id}/events`.
 
-use super::runs::{Run, unknown, view};
+use super::runs::{find, unknown, view};
 use crate::api::answer::Answer;
 use crate::api::query::Query;
 use crate::api::state::Api;
+use crate::live::RunReport;
 use crate::monitor::{Change, RunsView};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -95,7 +96,7 @@ struct RunNews {
     id: String,
     views: watch::Receiver<Arc<RunsView>>,
     stop: watch::Receiver<bool>,
-    told: Option<Run>,
+    told: Option<RunReport>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -107,7 +108,7 @@ pub(in crate::api) async fn run_events(
 ) -> Answer {
     Query::parse(&uri, &[])?;
     let Path(id) = id.map_err(|_| unknown())?;
-    Run::find(&*view(&api)?, &id).ok_or_else(unknown)?;
+    find(&*view(&api)?, &id).ok_or_else(unknown)?;
     let news = RunNews {
         id,
         views: api.board.runs(),
@@ -125,12 +126,12 @@ pub(in crate::api) async fn run_events(
 
 impl RunNews {
     /// The run when it differs from what was told; nothing more once it was told that it has ended.
-    async fn next(&mut self) -> Option<Run> {
+    async fn next(&mut self) -> Option<RunReport> {
         if self.told.as_ref().is_some_and(|told| !told.is_active) {
             return None;
         }
         loop {
-            let run = Run::find(&self.views.borrow_and_update(), &self.id)?;
+            let run = find(&self.views.borrow_and_update(), &self.id)?;
             if self.told.as_ref() != Some(&run) {
                 return Some(run);
             }

@@ -1,14 +1,14 @@
 //! `GET /admin/migration/status` and `GET /admin/migration/preview`.
 
-use super::runs::Run;
 use crate::api::answer::{Answer, told_of};
 use crate::api::estimate::{Estimate, estimate};
 use crate::api::query::Query;
 use crate::api::state::Api;
 use crate::journal::RunState;
-use crate::live::{MIGRATION_NAME, MigrationReport, Recommendation, recommend};
+use crate::live::{MIGRATION_NAME, MigrationReport, Recommendation, RunReport, recommend};
+use crate::model::JsonAmount;
 use crate::monitor::{Board, DayImpact, Pass, User, migration};
-use crate::plan::{AmountRange, JsonAmount, UserImpact};
+use crate::plan::{AmountRange, UserImpact};
 use crate::server::DeploymentKind;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -24,7 +24,7 @@ const RUNS_SHOWN: usize = 5;
 struct Status {
     migration: MigrationReport,
     health: Health,
-    runs: Vec<Run>,
+    runs: Vec<RunReport>,
     last_snapshot: LastSnapshot,
     database: Option<Database>,
     readiness: Readiness,
@@ -98,7 +98,7 @@ pub(in crate::api) async fn status(
         database: database(&api.board),
         readiness: readiness(&api.board, &pass),
         recommendations: recommend(&migration, &runs.runs),
-        runs: runs.runs.iter().take(RUNS_SHOWN).map(Run::of).collect(),
+        runs: runs.runs.iter().take(RUNS_SHOWN).cloned().collect(),
         migration,
     };
     told_of(&api, &headers, &pass, &status)

@@ -15,7 +15,7 @@ pub(crate) fn explain(report: &Explanation) -> String {
     // The reports alone do not say these.
     if report.changed || report.siblings.is_some() {
         line!(text, "Operation  {}", report.transaction_id);
-        let amount = report.amount.map_or_else(|| "not an amount".into(), |a| number(a.into()));
+        let amount = report.amount.map_or_else(|| "not an amount".into(), |a| number(a.0));
         line!(text, "Amount     {amount}");
     }
     let verdict = match report.changed {
@@ -75,7 +75,7 @@ fn relatives(text: &mut String, siblings: &[Member], more: u64) {
     }
     heading(text, "Siblings, and who else holds its secrets");
     for it in siblings {
-        let amount = it.amount.map_or_else(|| "not an amount".into(), |a| number(a.into()));
+        let amount = it.amount.map_or_else(|| "not an amount".into(), |a| number(a.0));
         line!(text, "  {}: {}", it.relation, it.token_id);
         let mut facts = format!(
             "{}, {}, amount {amount}, {}",

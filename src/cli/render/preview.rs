@@ -58,7 +58,7 @@ fn users(text: &mut String, report: &Preview) {
         let npub = if user.npub.is_empty() { "(no npub)" } else { &user.npub };
         // What is no identifier may hold line breaks.
         let npub: String = npub.chars().filter(|c| !c.is_control()).collect();
-        let shown = |amount: Option<remelt::plan::JsonAmount>| {
+        let shown = |amount: Option<remelt::model::JsonAmount>| {
             amount.map_or_else(|| "?".to_owned(), |amount| number(amount.0))
         };
         line!(

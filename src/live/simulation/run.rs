@@ -112,6 +112,7 @@ fn stored(plan: &Plan, state: Option<RunState>) -> StoredRun {
         changes: plan.content().totals.changes,
         applied: None,
         started_at: DateTime::from_millis(0),
+        updated_at: DateTime::from_millis(0),
     }
 }
 

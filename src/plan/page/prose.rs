@@ -4,8 +4,7 @@ use super::PageSubject;
 use super::figures::{Figures, Sum};
 use super::html::Html;
 use crate::analysis::{ShownCell, SpentAt};
-use crate::model::FindingCode;
-use crate::plan::report::JsonAmount;
+use crate::model::{FindingCode, JsonAmount};
 use crate::snapshot::format::{Consistency, Presence};
 use serde_json::Value;
 

@@ -1,53 +1,65 @@
-//! The directory of one pass: removed when the pass is over; that of a killed process, by the next pass.
+//! Private directories: removed when their work is over; those of a killed process, by the next one.
 
 use crate::publish::{PublishError, at};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-const PREFIX: &str = "remelt-pass-";
-
 /// A private directory that is locked while its process lives.
 #[derive(Debug)]
-pub(super) struct ScratchDirectory {
+pub struct TemporaryDirectory {
     path: PathBuf,
     _lock: File,
 }
 
-impl ScratchDirectory {
-    pub(super) fn create(parent: &Path) -> Result<ScratchDirectory, PublishError> {
-        remove_abandoned(parent);
+impl TemporaryDirectory {
+    /// Makes one in `parent` whose name begins with `prefix`, after removing those of dead processes.
+    ///
+    /// # Errors
+    /// [`PublishError`] when it can't be made or locked.
+    pub fn create(parent: &Path, prefix: &str) -> Result<TemporaryDirectory, PublishError> {
+        remove_abandoned(parent, prefix);
         loop {
             let mut named = tempfile::Builder::new();
-            named.prefix(PREFIX).permissions(Permissions::from_mode(0o700));
+            named.prefix(prefix).permissions(Permissions::from_mode(0o700));
             let made = named.tempdir_in(parent).map_err(at("create a directory in", parent))?;
             let lock = File::open(made.path()).map_err(at("open", made.path()))?;
             lock.lock().map_err(at("lock", made.path()))?;
             // Another process may have taken it for abandoned before the lock was had.
             if made.path().exists() {
-                return Ok(ScratchDirectory { path: made.keep(), _lock: lock });
+                return Ok(TemporaryDirectory { path: made.keep(), _lock: lock });
             }
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// [`PublishError`] when something of it is left.
+    pub fn remove(self) -> Result<(), PublishError> {
+        fs::remove_dir_all(&self.path).map_err(at("remove", &self.path))
     }
 }
 
-impl Drop for ScratchDirectory {
+impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
 /// Removes this user's directories whose process has died. What can't be removed is left.
-fn remove_abandoned(parent: &Path) {
+fn remove_abandoned(parent: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     let me = rustix::process::geteuid().as_raw();
     for entry in entries.flatten() {
         let path = entry.path();
-        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+        let is_ours = entry.file_name().to_string_lossy().starts_with(prefix)
             && fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir() && it.uid() == me);
         if !is_ours {
             continue;
@@ -65,16 +77,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_living_pass_keeps_its_directory_and_a_dead_ones_is_removed() {
+    fn a_living_process_keeps_its_directory_and_a_dead_ones_is_removed() {
         let parent = tempfile::tempdir().unwrap();
+        let create = || TemporaryDirectory::create(parent.path(), "remelt-pass-").unwrap();
         let dead = parent.path().join("remelt-pass-dead");
         fs::create_dir_all(dead.join("snapshot")).unwrap();
         fs::create_dir(parent.path().join("somebody-elses")).unwrap();
-        let first = ScratchDirectory::create(parent.path()).unwrap();
+        let first = create();
         assert!(!dead.exists());
-        let second = ScratchDirectory::create(parent.path()).unwrap();
+        let second = create();
         assert!(first.path().exists());
-        drop((first, second));
+        drop(first);
+        second.remove().unwrap();
         let left: Vec<_> = fs::read_dir(parent.path()).unwrap().flatten().collect();
         assert_eq!(left.len(), 1, "{left:?}");
     }
