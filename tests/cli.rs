@@ -151,6 +151,24 @@ fn reports_have_the_headers_of_the_design() {
 }
 
 #[test]
+fn a_snapshot_of_our_own_says_which_collections_it_holds() {
+    let place = Place::empty();
+    place.put_dump("dump", 1);
+    for (file, other) in [("cashu_tokens", "ecash"), ("cashu_wallets", "purses")] {
+        let at = |name: &str| place.at("dump/nctool").join(format!("{name}.bson"));
+        fs::rename(at(file), at(other)).unwrap();
+    }
+    let names = "--tokens ecash --wallets purses";
+    place.run(&format!("analyze @dump @plan {names} -q")).exits(0);
+    place.run(&format!("{APPLY} {CONSENT} {names}")).exits(0);
+    // A dump does not; what apply wrote does, and other names are not believed.
+    assert_eq!(place.run("analyze @dump @other").exits(1).stdout, "");
+    place.run("verify @plan --snapshot @repaired").exits(0);
+    place.run("analyze @repaired @again -q").exits(0);
+    assert_eq!(place.run("analyze @repaired @other --tokens purse").exits(1).stdout, "");
+}
+
+#[test]
 fn rehearse_reports_the_whole_cycle_and_leaves_nothing_behind() {
     let place = Place::with_plan();
     let scratch = place.at("scratch");

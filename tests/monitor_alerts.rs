@@ -1,14 +1,18 @@
 //! Every alert of the seed: its condition is made true in a real database, it opens, the condition is
 //! taken back, it resolves. And how alerts are delivered.
 
+use crate::support::live::now;
 use crate::support::mongod::shared;
-use crate::support::watched::{Watched, store, token, until, webhook};
+use crate::support::watched::{Watched, options, store, token, until, webhook};
 use hmac::{Hmac, KeyInit, Mac};
 use mongodb::Database;
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use remelt::monitor::alerts::{Priority, Rule};
+use remelt::monitor::{Board, History, check_once};
+use remelt::progress::Progress;
 use serde_json::Value;
 use sha2::Sha256;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -238,6 +242,33 @@ async fn a_webhook_that_fails_is_tried_again_and_what_comes_is_signed() {
     assert!(error.message.contains("status 503"), "{}", error.message);
     assert!(!error.message.contains("secretpath"), "{}", error.message);
     watched.stop().await;
+}
+
+#[tokio::test]
+async fn one_pass_does_not_wait_long_for_a_webhook_that_takes_nothing() {
+    let shared = shared().await;
+    store(&shared.database, &[], &[]).await;
+    let tokens = shared.database.collection::<Document>("cashu_tokens");
+    for id in 0..30_i64 {
+        let token =
+            doc! {"_id": id, "transaction_type": "melted", "status": "unspent", "total_amount": -8};
+        tokens.insert_one(token).await.unwrap();
+    }
+    let (url, mut posted) = receiver(&[500]).await;
+    let scratch = tempfile::tempdir().unwrap();
+    let mut options = options(&shared.uri, scratch.path());
+    options.webhook = webhook(url);
+    let (history, _) = History::open(None).unwrap();
+    let board = Arc::new(Board::new(now(), Vec::new(), Vec::new()));
+    check_once(&board, &Arc::new(options), history, &Arc::new(Progress::new())).await.unwrap();
+    let alerts = board.open_alerts().len();
+    assert!(alerts > 1, "{:?}", board.open_alerts());
+    posted.close();
+    let mut count = 0;
+    while posted.recv().await.is_some() {
+        count += 1;
+    }
+    assert_eq!(count, 3 + (alerts - 1), "the first three times, the others once");
 }
 
 #[tokio::test]

@@ -148,8 +148,11 @@ async fn checks(api: &Api) -> Vec<Check> {
         Ok(Err(error)) => return failed(error.to_string()),
         Err(_) => return failed(format!("no answer within {} s", PING_TIMEOUT.as_secs())),
     }
-    let options =
-        RunOptions { retry: Duration::ZERO, ..RunOptions::new(&api.monitor.tool, api.monitor.now) };
+    let options = RunOptions {
+        retry: Duration::ZERO,
+        tokens: api.monitor.tokens.clone(),
+        ..RunOptions::new(&api.monitor.tool, api.monitor.now)
+    };
     let progress = Progress::new();
     match timeout(CHECKS_TIMEOUT, measure_all(None, &server, &options, &progress)).await {
         Ok(report) => report.checks,

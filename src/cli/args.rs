@@ -199,7 +199,7 @@ pub(crate) struct ExportArgs {
     #[arg(long)]
     pub(crate) without_secrets: bool,
     /// Keep the wallets' private keys, for a complete dump
-    #[arg(long)]
+    #[arg(long, conflicts_with = "without_secrets")]
     pub(crate) with_wallet_keys: bool,
     /// Whether all documents must be of one point in time
     #[arg(long, value_enum, default_value = "snapshot")]
@@ -509,6 +509,9 @@ pub(crate) struct ExplainArgs {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+    /// Name of the tokens' collection
+    #[arg(long, value_name = "NAME", default_value = "cashu_tokens")]
+    pub(crate) tokens: String,
 }
 
 #[derive(Debug, Args)]

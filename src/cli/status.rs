@@ -12,7 +12,8 @@ pub(crate) fn run(args: &StatusArgs, output: &Output) -> anyhow::Result<Exit> {
     let runtime = runtime()?;
     let read: Result<_, ServerError> = runtime.block_on(async {
         let server = connect(&args.server).await?;
-        let report = live::status(&server, &RunOptions::new(TOOL, now)).await?;
+        let options = RunOptions { tokens: args.tokens.clone(), ..RunOptions::new(TOOL, now) };
+        let report = live::status(&server, &options).await?;
         Ok((server, report))
     });
     let (server, report) = read?;

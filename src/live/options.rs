@@ -11,6 +11,8 @@ use std::time::Duration;
 pub const WORKERS_DEFAULT: u8 = 4;
 /// Most workers.
 pub const WORKERS_MAX: usize = 16;
+/// The tokens' collection when nothing names another.
+const TOKENS_DEFAULT: &str = "cashu_tokens";
 /// While a file of this name is in the run's directory, no new batch is begun.
 pub const PAUSE_FILE: &str = "pause";
 
@@ -48,6 +50,8 @@ pub struct RunOptions {
     /// Apply to another deployment than the snapshot's: `SET/DB`, the replica set's name (or id) and the
     /// database, typed by a person.
     pub target_override: Option<String>,
+    /// The tokens' collection, where no plan names it.
+    pub tokens: String,
     /// How long a run is left alone that gives no sign of life.
     pub lease: Duration,
     /// How long to go on trying when the server is away.
@@ -70,6 +74,7 @@ impl RunOptions {
             lag_max: None,
             accept_foreign: false,
             target_override: None,
+            tokens: TOKENS_DEFAULT.to_owned(),
             lease: LEASE_DEFAULT,
             retry: RETRY_DEFAULT,
             step: None,

@@ -12,9 +12,6 @@ use mongodb::bson::{Bson, Document, doc};
 use serde::Serialize;
 use std::time::Duration;
 
-/// The collection of tokens.
-pub(super) const TOKENS: &str = "cashu_tokens";
-
 /// `status`'s result object (`design.md`, Result objects).
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -163,7 +160,7 @@ pub async fn migration_and_runs(
     options: &RunOptions,
 ) -> Result<(String, Vec<RunReport>), ServerError> {
     let stored = migration_state::read(server, options).await?;
-    let active = patiently(options.retry, || holder_of(server, TOKENS));
+    let active = patiently(options.retry, || holder_of(server, &options.tokens));
     let active = active.await.map_err(failed("read the lease", "find on remelt_runs"))?;
     let documents = read_run_documents(server, options.retry).await?;
     let mut runs: Vec<RunReport> =
@@ -192,11 +189,11 @@ pub async fn migration_and_runs(
 /// # Errors
 /// [`ServerError`].
 pub async fn status(server: &Server, options: &RunOptions) -> Result<StatusReport, ServerError> {
-    let counts = count_tokens(server, TOKENS, options.retry).await?;
+    let counts = count_tokens(server, &options.tokens, options.retry).await?;
     let (state, runs) = migration_and_runs(server, options).await?;
     if counts.total == 0 {
         // An empty answer must not look like a healthy ledger when the name is wrong.
-        must_exist(server, options, TOKENS).await?;
+        must_exist(server, options, &options.tokens).await?;
     }
     let migration = MigrationReport {
         is_completed: state == "completed",
@@ -292,6 +289,17 @@ pub fn recommend(migration: &MigrationReport, runs: &[RunReport]) -> Vec<Recomme
             });
         }
     }
+    let is_at_work = runs.iter().any(|run| run.is_active);
+    if found.is_empty() && !is_at_work && migration.state == RunState::Running.as_str() {
+        found.push(Recommendation {
+            kind: "migration",
+            priority: "medium",
+            message: "migrationstates says that the migration is running, and no run of remelt is"
+                .to_owned(),
+            action: "Wait for the tool that runs it; if it died, settle its state with that tool"
+                .to_owned(),
+        });
+    }
     if let Some(run) = runs.iter().find(|run| run.is_active) {
         found.push(Recommendation {
             kind: "run",
@@ -325,4 +333,41 @@ pub fn recommend(migration: &MigrationReport, runs: &[RunReport]) -> Vec<Recomme
         });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(state: RunState, is_active: bool) -> RunReport {
+        let mut run = run_report(&doc! {"_id": "r", "state": state.as_str()}, None);
+        run.is_active = is_active;
+        run
+    }
+
+    #[test]
+    fn the_first_thing_to_do_comes_first_and_hides_what_follows_from_it() {
+        let kinds = |state: &str, problematic_tokens, runs: &[RunReport]| -> Vec<(&str, &str)> {
+            let migration = MigrationReport {
+                is_completed: state == "completed",
+                migration_needed: problematic_tokens > 0,
+                problematic_tokens,
+                total_melted_tokens: 9,
+                spent_melted_tokens: 9 - problematic_tokens,
+                state: state.to_owned(),
+            };
+            recommend(&migration, runs).iter().map(|it| (it.kind, it.priority)).collect()
+        };
+        assert_eq!(kinds("not_started", 0, &[]), [("health", "low")]);
+        assert_eq!(kinds("not_started", 2, &[]), [("migration", "high")]);
+        assert_eq!(kinds("completed", 2, &[]), [("migration", "medium")]);
+        // Somebody else's.
+        assert_eq!(kinds("running", 2, &[]), [("migration", "medium")]);
+        for state in [RunState::Running, RunState::Failed, RunState::RollingBack] {
+            assert_eq!(kinds("running", 2, &[run(state, false)]), [("run", "high")], "{state:?}");
+            assert_eq!(kinds("running", 2, &[run(state, true)]), [("run", "low")], "{state:?}");
+        }
+        let ended = [run(RunState::RolledBack, false), run(RunState::Completed, false)];
+        assert_eq!(kinds("rolled_back", 2, &ended), [("migration", "high")]);
+    }
 }

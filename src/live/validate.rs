@@ -7,7 +7,6 @@ use super::guard::{guard, guard_deployment};
 use super::lease::holder_of;
 use super::options::RunOptions;
 use super::place::{Place, find_place};
-use super::status::TOKENS;
 use super::store::may_write;
 use super::verify::verify;
 use crate::decide::OnDrift;
@@ -42,16 +41,17 @@ pub async fn validate(
     options: &RunOptions,
     progress: &Progress,
 ) -> ValidateReport {
+    let tokens = plan.map_or(&options.tokens, |plan| &plan.content().snapshot.tokens);
     let mut checks = vec![
         reachable(server).await,
         deployment(server),
-        transactions(server).await,
-        privileges(server, options).await,
-        write_concern(server).await,
+        transactions(server, tokens).await,
+        privileges(server, tokens, options).await,
+        write_concern(server, tokens).await,
         server_disk(server, plan).await,
         history(server).await,
         clock_skew(server, options).await,
-        lease(server).await,
+        lease(server, tokens).await,
         operations(server).await,
     ];
     if let Some(plan) = plan {
@@ -91,13 +91,13 @@ fn deployment(server: &Server) -> Check {
     }
 }
 
-async fn transactions(server: &Server) -> Check {
+async fn transactions(server: &Server, tokens: &str) -> Check {
     let began = Instant::now();
     let tried = async {
         let mut session = server.client().start_session().await?;
         let started = session.start_transaction().read_concern(ReadConcern::snapshot());
         started.write_concern(durable()).await?;
-        let tokens = server.collection(TOKENS);
+        let tokens = server.collection(tokens);
         let found =
             tokens.find_one(doc! {}).projection(doc! {"_id": 1}).session(&mut session).await;
         session.abort_transaction().await?;
@@ -114,8 +114,8 @@ async fn transactions(server: &Server) -> Check {
     }
 }
 
-async fn privileges(server: &Server, options: &RunOptions) -> Check {
-    match may_write(server, TOKENS, options).await {
+async fn privileges(server: &Server, tokens: &str, options: &RunOptions) -> Check {
+    match may_write(server, tokens, options).await {
         Ok(()) => Check::pass("privileges", "the server accepts updates on all four collections"),
         Err(error) => {
             failing("privileges", &error, "grant the role readWrite on the database to the user")
@@ -123,10 +123,10 @@ async fn privileges(server: &Server, options: &RunOptions) -> Check {
     }
 }
 
-async fn write_concern(server: &Server) -> Check {
+async fn write_concern(server: &Server, tokens: &str) -> Check {
     let name = "write concern";
     let action = "make sure that a majority of the members is up and in sync";
-    let update = doc! {"update": TOKENS,
+    let update = doc! {"update": tokens,
     "updates": [{"q": {"_id": {"$in": []}}, "u": {"$set": {"remelt": 1}}, "multi": true}],
     "writeConcern": {"w": "majority", "j": true, "wtimeout": 5_000}};
     let began = Instant::now();
@@ -232,8 +232,8 @@ async fn clock_skew(server: &Server, options: &RunOptions) -> Check {
     Check::pass(name, detail)
 }
 
-async fn lease(server: &Server) -> Check {
-    let holder = holder_of(server, TOKENS).await;
+async fn lease(server: &Server, tokens: &str) -> Check {
+    let holder = holder_of(server, tokens).await;
     match holder.map_err(failed("read the lease", "find on remelt_runs")) {
         Ok(None) => Check::pass("lease", "no run is active"),
         Ok(Some(holder)) => {

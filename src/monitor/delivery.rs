@@ -16,14 +16,26 @@ use tokio::sync::mpsc;
 
 /// Alerts that may wait for the webhook.
 const QUEUE_MAX: usize = 1000;
-/// How often one is sent at most.
-const ATTEMPTS_MAX: u32 = 8;
+/// How often one is sent at most, by whom.
+const ATTEMPTS_LONG: u32 = 8;
+const ATTEMPTS_SHORT: u32 = 3;
+/// What was being done, in the list of errors.
+const SENDING: &str = "send an alert";
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The header with the signature: `sha256=` and the HMAC-SHA256 of the body, as hex digits.
 pub const SIGNATURE_HEADER: &str = "X-Remelt-Signature";
+
+/// How much is done for an alert that the webhook does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Nobody waits for it.
+    Long,
+    /// The process ends with it: once one was given up, each of the rest is tried once.
+    Short,
+}
 
 /// The body of a delivery.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,12 +61,13 @@ pub(super) struct Outbox {
 pub(super) fn outbox(
     board: &Arc<Board>,
     options: &MonitorOptions,
+    patience: Patience,
 ) -> (Outbox, Option<impl Future<Output = ()> + use<>>) {
     let Some(webhook) = options.webhook.clone() else {
         return (Outbox { queue: None }, None);
     };
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-    let task = deliver(Arc::clone(board), webhook, receiver, options.now);
+    let task = deliver(Arc::clone(board), webhook, receiver, patience, options.now);
     (Outbox { queue: Some(sender) }, Some(task))
 }
 
@@ -72,7 +85,7 @@ impl Outbox {
         if queue.try_send(notice).is_err() {
             let message =
                 format!("{QUEUE_MAX} alerts wait already, so one is not sent; check the webhook");
-            board.note_error(RecentError { at: now, what: "send an alert", message });
+            board.note_error(RecentError { at: now, what: SENDING, message });
         }
     }
 }
@@ -100,35 +113,57 @@ async fn deliver(
     board: Arc<Board>,
     webhook: Webhook,
     mut queue: mpsc::Receiver<Notice>,
+    patience: Patience,
     now: fn() -> Timestamp,
 ) {
-    let what = "send an alert";
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("remelt/", env!("CARGO_PKG_VERSION")));
     let Ok(client) = client.build() else {
         let message = "the webhook's client could not be set up; check the system's certificates";
-        return board.note_error(RecentError { at: now(), what, message: message.to_owned() });
+        let (what, message) = (SENDING, message.to_owned());
+        return board.note_error(RecentError { at: now(), what, message });
+    };
+    let mut attempts_max = match patience {
+        Patience::Long => ATTEMPTS_LONG,
+        Patience::Short => ATTEMPTS_SHORT,
     };
     while let Some(notice) = queue.recv().await {
-        let Ok(body) = serde_json::to_vec(&notice) else { continue };
-        let mut pause = BACKOFF_FIRST;
-        for attempt in 1..=ATTEMPTS_MAX {
-            let Err(reason) = post(&client, &webhook, body.clone()).await else { break };
-            let id = notice.alert.id;
-            let next = match attempt {
-                ATTEMPTS_MAX => "it is given up; check the webhook".to_owned(),
-                _ => format!("tried again in {} s", pause.as_secs()),
-            };
-            let message = format!("alert {id} was not taken by the webhook ({reason}); {next}");
-            board.note_error(RecentError { at: now(), what, message });
-            if attempt < ATTEMPTS_MAX {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(BACKOFF_MAX);
-            }
+        let is_taken = hand_over(&board, &client, &webhook, &notice, attempts_max, now).await;
+        if !is_taken && patience == Patience::Short {
+            attempts_max = 1;
         }
     }
+}
+
+/// Whether the webhook took `notice`, which is tried so often.
+async fn hand_over(
+    board: &Board,
+    client: &reqwest::Client,
+    webhook: &Webhook,
+    notice: &Notice,
+    attempts_max: u32,
+    now: fn() -> Timestamp,
+) -> bool {
+    let Ok(body) = serde_json::to_vec(notice) else { return false };
+    let (what, id) = (SENDING, notice.alert.id);
+    let mut pause = BACKOFF_FIRST;
+    for attempt in 1..=attempts_max {
+        let Err(reason) = post(client, webhook, body.clone()).await else { return true };
+        let is_last = attempt == attempts_max;
+        let next = match is_last {
+            true => "it is given up; check the webhook".to_owned(),
+            false => format!("tried again in {} s", pause.as_secs()),
+        };
+        let message = format!("alert {id} was not taken by the webhook ({reason}); {next}");
+        board.note_error(RecentError { at: now(), what, message });
+        if !is_last {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(BACKOFF_MAX);
+        }
+    }
+    false
 }
 
 async fn post(client: &reqwest::Client, webhook: &Webhook, body: Vec<u8>) -> Result<(), String> {

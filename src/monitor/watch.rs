@@ -2,7 +2,7 @@
 
 use super::alerts::judge;
 use super::board::{Board, RecentError, RunsView, TrendPoint};
-use super::delivery::{Outbox, outbox};
+use super::delivery::{Outbox, Patience, outbox};
 use super::health::situation;
 use super::history::History;
 use super::options::MonitorOptions;
@@ -42,7 +42,7 @@ pub async fn monitor(
     history: History,
     mut stop: watch::Receiver<bool>,
 ) {
-    let (outbox, delivery) = outbox(&board, &options);
+    let (outbox, delivery) = outbox(&board, &options, Patience::Long);
     let monitor = Monitor { board, options, history, outbox, connected: Notify::new() };
     let progress = Arc::new(Progress::new());
     let delivery = async {
@@ -75,7 +75,7 @@ pub async fn check_once(
     history: History,
     progress: &Arc<Progress>,
 ) -> Result<(), ServerError> {
-    let (outbox, delivery) = outbox(board, options);
+    let (outbox, delivery) = outbox(board, options, Patience::Short);
     let connected = Notify::new();
     let monitor = Monitor {
         board: Arc::clone(board),
@@ -192,6 +192,7 @@ impl Monitor {
     async fn look_at_runs(&self, server: &Server) -> bool {
         let options = RunOptions {
             retry: Duration::ZERO,
+            tokens: self.options.tokens.clone(),
             ..RunOptions::new(&self.options.tool, self.options.now)
         };
         match in_time(migration_and_runs(server, &options)).await {

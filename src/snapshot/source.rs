@@ -83,7 +83,7 @@ pub enum SnapshotError {
 }
 
 impl Snapshot {
-    /// Opens whatever lies at `path`.
+    /// Opens whatever lies at `path`. Where its manifest names collections, these are read unless `options` name others.
     ///
     /// # Errors
     /// [`SnapshotError`] when it can't be read or trusted.
@@ -99,6 +99,15 @@ impl Snapshot {
         if let Some(manifest) = &manifest {
             options.db.get_or_insert_with(|| manifest.db.clone());
             options.require_wallets &= manifest.collection(Role::Wallets).is_some();
+            let usual = InputOptions::default();
+            for (name, usual, role) in [
+                (&mut options.tokens, usual.tokens, Role::Tokens),
+                (&mut options.wallets, usual.wallets, Role::Wallets),
+            ] {
+                if let Some(collection) = manifest.collection(role).filter(|_| *name == usual) {
+                    name.clone_from(&collection.name);
+                }
+            }
         }
         let mut input = Input::open(path, &options)?;
         if let Some(manifest) = &manifest {
