@@ -163,7 +163,11 @@ impl Server {
 
     /// Sends a signal and does not wait for what comes of it.
     pub(crate) fn signal(&mut self, signal: Signal) {
-        self.process.as_mut().expect("the server is not running").send(signal.name());
+        let process = self.process.as_mut().expect("the server is not running");
+        process.send(signal.name());
+        if matches!(signal, Signal::Stop) {
+            process.wait_until_stopped();
+        }
     }
 
     /// Sends a signal that ends the server and waits until it has ended.
@@ -301,6 +305,19 @@ impl Process {
     fn send(&mut self, word: &str) {
         let pipe = self.words.as_mut().unwrap();
         writeln!(pipe, "{word}").expect("the server's watchdog is gone");
+    }
+
+    /// Waits until the signal to stop, which the watchdog passes on, has stopped the server.
+    fn wait_until_stopped(&self) {
+        let stat = format!("/proc/{}/stat", self.pid);
+        // The state is the first word behind the program's name.
+        let is_stopped = || {
+            let stat = std::fs::read_to_string(&stat).unwrap();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        while !is_stopped() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Waits for the server's end; its data stays.
