@@ -1,6 +1,8 @@
 //! What is refused, in which words, and that nothing is changed then.
 
-use crate::support::live::{Ledger, connect, generated, melted, options_for, stopping_at};
+use crate::support::live::{
+    Ledger, connect, generated, melted, options_for, stopped_after_100, stopping_at,
+};
 use crate::support::mongod::{Options, ReplicaSet, Standalone};
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use remelt::decide::OnDrift;
@@ -228,14 +230,6 @@ async fn a_stopped_run_is_in_the_way_of_other_plans_and_goes_on() {
     let rest = ledger.apply().await.unwrap();
     assert_eq!((rest.run_id, rest.applied, rest.already_applied), (report.run_id, 500, 100));
     assert_eq!(ledger.most_writes_of_a_token().await, 1);
-}
-
-/// A run of 600 changes in batches of 100 that is stopped after the first batch.
-async fn stopped_after_100(ledger: &Ledger) -> String {
-    let (progress, options) = stopping_at("batch noted", ledger.options());
-    let options = RunOptions { workers: 1, batch_changes_max: Some(100), ..options };
-    let server = ledger.server().await;
-    apply(&ledger.plan(), &server, &options, &progress).await.unwrap().run_id
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a database says of its runs: before one begins, while one works, and when one was taken back.
 
 use crate::support::dumps::{build_options, make_plan, write_dump};
-use crate::support::live::{Ledger, melted, stopping_at};
+use crate::support::live::{Ledger, melted, stopped_after_100, stopping_at};
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use remelt::analysis::SpentAt;
 use remelt::decide::OnDrift;
@@ -18,14 +18,6 @@ async fn left(ledger: &Ledger, options: &RunOptions) -> Result<Applying, RunErro
 
 async fn said(ledger: &Ledger) -> StatusReport {
     status(&ledger.server().await, &ledger.options()).await.unwrap()
-}
-
-/// A run of 600 changes in batches of 100 that is stopped after the first batch.
-async fn stopped_after_100(ledger: &Ledger) -> String {
-    let (progress, options) = stopping_at("batch noted", ledger.options());
-    let options = RunOptions { workers: 1, batch_changes_max: Some(100), ..options };
-    let server = ledger.server().await;
-    apply(&ledger.plan(), &server, &options, &progress).await.unwrap().run_id
 }
 
 #[tokio::test]

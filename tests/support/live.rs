@@ -296,3 +296,11 @@ pub(crate) fn stopping_at(step: &'static str, options: RunOptions) -> (Arc<Progr
     };
     (progress, RunOptions { step: Some(StepHook(Arc::new(hook))), ..options })
 }
+
+/// A run of 600 changes in batches of 100 that is stopped after the first batch.
+pub(crate) async fn stopped_after_100(ledger: &Ledger) -> String {
+    let (progress, options) = stopping_at("batch noted", ledger.options());
+    let options = RunOptions { workers: 1, batch_changes_max: Some(100), ..options };
+    let server = ledger.server().await;
+    apply(&ledger.plan(), &server, &options, &progress).await.unwrap().run_id
+}
