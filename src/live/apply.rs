@@ -11,6 +11,7 @@ use super::options::RunOptions;
 use super::pace::Pace;
 use super::patience::patiently;
 use super::place::{Place, find_place};
+use super::preflight::AllDrift;
 use super::rollback::{check_known, read_complete};
 use super::run_log::RunLog;
 use super::status::must_exist;
@@ -18,12 +19,12 @@ use super::store::{Recorded, begin_run, create_collections, may_write, number, s
 use super::work::{UnitKey, Work, held, remaining};
 use crate::decide::OnDrift;
 use crate::journal::{ApplyReport, ManifestReport, pace_of};
-use crate::journal::{DRIFT_LISTED_MAX, DriftEntry, Goal, Record, RunDirectory, RunState};
+use crate::journal::{Goal, Record, RunDirectory, RunState};
 use crate::model::Timestamp;
 use crate::plan::Plan;
 use crate::progress::{Progress, Unit};
 use crate::server::{Server, failed};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use mongodb::bson::{DateTime, doc, oid::ObjectId};
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -116,15 +117,14 @@ async fn with_lease(
     run.work(lease, &recorded).await
 }
 
-/// Compares the documents of `keys` with the plan: how many are no longer what it saw, and the first of them. Told to
-/// stop, it compares no more.
+/// Compares the documents of `keys` with the plan. Told to stop, it compares no more.
 pub(super) async fn compare(
     plan: &Plan,
     server: &Server,
     options: &RunOptions,
     progress: &Progress,
     keys: &[UnitKey],
-) -> Result<(u64, Vec<DriftEntry>), RunError> {
+) -> Result<AllDrift, RunError> {
     let collection = &plan.content().snapshot.tokens;
     let check = async |key: &UnitKey| {
         if progress.is_stopped() {
@@ -140,14 +140,7 @@ pub(super) async fn compare(
     };
     let total = keys.iter().map(|key| key.changes).sum();
     progress.begin("comparing with the plan", total, Unit::Documents);
-    let mut checks = stream::iter(keys).map(check).buffered(options.workers());
-    let (mut count, mut listed) = (0, Vec::new());
-    while let Some(drift) = checks.try_next().await? {
-        count += drift.len() as u64;
-        let room = DRIFT_LISTED_MAX.saturating_sub(listed.len());
-        listed.extend(drift.into_iter().take(room));
-    }
-    Ok((count, listed))
+    AllDrift::gather(stream::iter(keys).map(check).buffered(options.workers())).await
 }
 
 impl Run<'_> {
@@ -211,9 +204,7 @@ impl Run<'_> {
     async fn preflight(&self, recorded: &[Recorded]) -> Result<(), RunError> {
         let keys: Vec<UnitKey> = self.remaining(recorded).into();
         let compared = compare(self.plan, self.server, self.options, self.progress, &keys);
-        let (count, listed) = compared.await?;
-        let goal = Goal::Apply;
-        if count > 0 { Err(RunError::Drift { goal, count, listed, written: 0 }) } else { Ok(()) }
+        compared.await?.refuse(Goal::Apply)
     }
 
     async fn work(

@@ -5,17 +5,15 @@ use super::error::RunError;
 use super::guard::guard;
 use super::options::RunOptions;
 use super::place::{Place, find_place};
+use super::preflight::Tally;
 use super::rollback::read_complete;
 use super::status::must_exist;
 use super::work::{UnitKey, remaining};
 use crate::decide::OnDrift;
-use crate::document::Value;
 use crate::journal::Goal;
-use crate::model::hash_bytes;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::server::Server;
-use std::collections::HashSet;
 
 /// What an apply would change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,20 +55,16 @@ pub async fn applying(
     };
     let keys = remaining(&plan.content().batches, &recorded, options.batch_changes_max);
     let keys: Vec<UnitKey> = keys.into();
-    let (drifted, listed) = compare(plan, server, options, progress, &keys).await?;
+    let drift = compare(plan, server, options, progress, &keys).await?;
     progress.check().map_err(|_| RunError::Stopped)?;
-    if drifted > 0 && options.on_drift == OnDrift::Abort {
-        return Err(RunError::Drift { goal: Goal::Apply, count: drifted, listed, written: 0 });
+    let drifted = drift.count;
+    if options.on_drift == OnDrift::Abort {
+        drift.refuse(Goal::Apply)?;
     }
-    let mut sums = Applying { run_id, tokens: 0, drifted, users: 0, amount: 0 };
-    let mut users = HashSet::new();
+    let mut tally = Tally::default();
     for key in keys {
-        for change in key.read(plan)?.changes() {
-            sums.tokens += 1;
-            sums.amount += i128::from(change.amount.unwrap_or(0));
-            users.extend(change.npub.and_then(Value::as_text_bytes).map(hash_bytes));
-        }
+        tally.add(&key.read(plan)?);
     }
-    sums.users = users.len() as u64;
-    Ok(sums)
+    let (tokens, users, amount) = (tally.tokens, tally.users(), tally.amount);
+    Ok(Applying { run_id, tokens, drifted, users, amount })
 }

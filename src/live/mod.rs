@@ -19,6 +19,7 @@ mod options;
 mod pace;
 mod patience;
 mod place;
+mod preflight;
 mod rollback;
 mod run_log;
 #[cfg(test)]

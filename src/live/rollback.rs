@@ -10,6 +10,7 @@ use super::observe::observe;
 use super::options::RunOptions;
 use super::pace::Pace;
 use super::patience::patiently;
+use super::preflight::AllDrift;
 use super::run_log::RunLog;
 use super::status::must_exist;
 use super::store::{
@@ -18,15 +19,13 @@ use super::store::{
 };
 use super::work::{UnitKey, Work, held};
 use crate::decide::OnDrift;
-use crate::journal::{
-    BatchOutcome, DRIFT_LISTED_MAX, DriftEntry, Goal, Record, RunDirectory, RunState,
-};
+use crate::journal::{BatchOutcome, DriftEntry, Goal, Record, RunDirectory, RunState};
 use crate::journal::{RollbackReport, pace_of};
 use crate::model::{Sha256Hash, Timestamp};
 use crate::plan::Plan;
 use crate::progress::{Progress, Unit};
 use crate::server::{Server, failed};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use mongodb::bson::{DateTime, doc};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -262,15 +261,8 @@ impl Undo<'_> {
         let total = queue.iter().map(|key| key.changes).sum();
         self.progress.begin("comparing with the run", total, Unit::Documents);
         let checks = stream::iter(queue.iter().copied()).map(|key| self.check(key));
-        let mut checks = checks.buffered(self.options.workers());
-        let (mut count, mut listed) = (0, Vec::new());
-        while let Some(drift) = checks.try_next().await? {
-            count += drift.len() as u64;
-            let room = DRIFT_LISTED_MAX.saturating_sub(listed.len());
-            listed.extend(drift.into_iter().take(room));
-        }
-        let goal = Goal::Rollback;
-        if count > 0 { Err(RunError::Drift { goal, count, listed, written: 0 }) } else { Ok(()) }
+        let checks = checks.buffered(self.options.workers());
+        AllDrift::gather(checks).await?.refuse(Goal::Rollback)
     }
 
     async fn check(&self, key: UnitKey) -> Result<Vec<DriftEntry>, RunError> {

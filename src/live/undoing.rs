@@ -2,13 +2,11 @@
 
 use super::error::RunError;
 use super::options::RunOptions;
+use super::preflight::Tally;
 use super::rollback::{RollbackOf, find_run, read_complete};
 use super::store::read_recorded_batch;
-use crate::document::Value;
-use crate::model::hash_bytes;
 use crate::server::Server;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::collections::HashSet;
 
 /// What a rollback would restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,26 +34,15 @@ pub async fn undoing(
 ) -> Result<Undoing, RunError> {
     let run = find_run(of, server, options).await?;
     let recorded = read_complete(server, options, &run).await?;
-    let mut sums = Undoing {
-        state: run.state.as_str().to_owned(),
-        tokens: 0,
-        users: 0,
-        amount: 0,
-        run_id: run.id,
-    };
-    let mut users = HashSet::new();
-    let run_id = sums.run_id.clone();
+    let mut tally = Tally::default();
     let applied = recorded.into_iter().filter(|found| found.is_applied);
     let images =
-        applied.map(|found| read_recorded_batch(server, options, &run_id, found.batch, found.from));
+        applied.map(|found| read_recorded_batch(server, options, &run.id, found.batch, found.from));
     let mut images = stream::iter(images).buffered(options.workers());
     while let Some(images) = images.try_next().await? {
-        for change in images.written.changes() {
-            sums.tokens += 1;
-            sums.amount += i128::from(change.amount.unwrap_or(0));
-            users.extend(change.npub.and_then(Value::as_text_bytes).map(hash_bytes));
-        }
+        tally.add(&images.written);
     }
-    sums.users = users.len() as u64;
-    Ok(sums)
+    drop(images);
+    let (tokens, users, amount) = (tally.tokens, tally.users(), tally.amount);
+    Ok(Undoing { run_id: run.id, state: run.state.as_str().to_owned(), tokens, users, amount })
 }

@@ -130,13 +130,9 @@ async fn preflight(
     queue: &VecDeque<UnitKey>,
 ) -> Result<(), RunError> {
     let mut listed = Vec::new();
-    let place = |n: u64| usize::try_from(n).unwrap();
     for key in queue {
         let changes = match goal {
-            Goal::Apply => {
-                let batch = plan.read_batch(place(key.batch))?;
-                batch.part(place(key.from), place(key.from + key.changes))
-            }
+            Goal::Apply => key.read(plan)?,
             Goal::Rollback => {
                 let (batch, from) = (key.batch, key.from);
                 let found =
