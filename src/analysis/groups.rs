@@ -102,37 +102,51 @@ impl Grouping<'_> {
     }
 }
 
-/// The bytes of a record that choose its place among the [`Twins`].
+/// The bytes of a record that choose its place among the [`Twins`]: 32 bits.
 const SLOT_START: usize = 3;
 const SLOT_END: usize = 7;
 
-/// How often fingerprints were seen, about: tells of most records that they have no twin, so that those, usually
-/// nearly all, need not be sorted.
-struct Twins(Vec<u8>);
+/// Which fingerprints were seen, and which twice, about: tells of most records that they have no twin, so that those,
+/// usually nearly all, need not be sorted.
+struct Twins(Vec<Seen>);
+
+/// A bit each for 64 places: whether one was seen, and whether twice.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    once: u64,
+    twice: u64,
+}
 
 impl Twins {
-    const TWICE: u8 = 2;
+    /// Places for each record: of those without a twin one in so many is kept needlessly.
+    const PLACES_EACH: usize = 16;
 
     /// For so many records, in about `bytes_max` at most.
     fn new(records: usize, bytes_max: usize) -> Twins {
-        Twins(vec![0; records.saturating_mul(4).min(bytes_max).next_power_of_two()])
+        let words = records.saturating_mul(Twins::PLACES_EACH) / 64;
+        let words = words.min(bytes_max / size_of::<Seen>()).clamp(1, 1 << 26);
+        Twins(vec![Seen::default(); words.next_power_of_two()])
     }
 
-    fn slot<const N: usize>(&self, record: &[u8; N]) -> usize {
+    /// Where in the table, and which bit.
+    fn place<const N: usize>(&self, record: &[u8; N]) -> (usize, u64) {
         let chosen = record[SLOT_START..SLOT_END].first_chunk();
-        chosen.map_or(0, |bytes| u32::from_be_bytes(*bytes) as usize & (self.0.len() - 1))
+        let chosen = chosen.map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        ((chosen >> 6) as usize & (self.0.len() - 1), 1 << (chosen & 63))
     }
 
     fn note<const N: usize>(&mut self, block: &[u8]) {
         for record in block.as_chunks::<N>().0 {
-            let slot = self.slot(record);
-            let count = &mut self.0[slot];
-            *count = (*count + 1).min(Twins::TWICE);
+            let (word, bit) = self.place(record);
+            let seen = &mut self.0[word];
+            seen.twice |= seen.once & bit;
+            seen.once |= bit;
         }
     }
 
     fn may_have<const N: usize>(&self, record: &[u8; N]) -> bool {
-        self.0[self.slot(record)] == Twins::TWICE
+        let (word, bit) = self.place(record);
+        self.0[word].twice & bit != 0
     }
 }
 

@@ -4,7 +4,7 @@ use super::duplicates::{Candidate, CandidatePart, Kind};
 use super::findings_file::{FindingsFile, RowsByCode};
 use super::fingerprint::Fingerprints;
 use super::pass::located;
-use super::positions::{HolderHashes, Mask, PositionMap};
+use super::positions::{Holder, Mask, PositionMap};
 use super::reports::{self, push_holder};
 use super::scan::flush_rows;
 use super::secrets::{Contest, Copies, Evidence, SecretRows, SecretTagKey};
@@ -171,17 +171,17 @@ impl<'a, 'p> Look<'a, 'p> {
     ) -> Result<Vec<(FindingCode, Vec<u8>)>, AnalyzeError> {
         let Look { reader, judge } = self;
         let reread = reader.read(chunk, parts)?;
-        let hash = |(token, ..): &(Token<'_>, _, _)| {
-            let hashes = judge.positions.hash(token.user(), token.mint());
-            std::hint::black_box(judge.positions.touch(hashes.position));
-            hashes
+        let seek = |(token, ..): &(Token<'_>, _, _)| {
+            let mut holder = judge.positions.holder(token.user(), token.mint());
+            judge.positions.seek(&mut holder);
+            holder
         };
-        let hashes: Vec<HolderHashes> = reread.tokens.iter().map(hash).collect();
-        for (document, hashes) in reread.documents(&reader.candidates).zip(hashes) {
+        let holders: Vec<Holder> = reread.tokens.iter().map(seek).collect();
+        for (document, holder) in reread.documents(&reader.candidates).zip(holders) {
             let (token, proofs, group) = document;
             let found = judge.at_token(token, proofs, group);
             if found != Mask::default() {
-                let entry = judge.positions.of(hashes.position, token.user(), token.mint())?;
+                let entry = judge.positions.of(holder, token.user(), token.mint())?;
                 entry.position.mask.add(found);
             }
         }

@@ -42,7 +42,7 @@ use crate::progress::{Interrupted, Progress, Unit};
 use crate::publish::PublishError;
 use crate::scratch::{BYTE_PARTS, Partitions, RowBatch, ScratchError, SortedRows, Sorter};
 use crate::snapshot::identity::{ChunkTable, root_hash};
-use crate::snapshot::input::{Chunk, Collection, Input, InputError, Place};
+use crate::snapshot::input::{Chunk, Collection, Input, InputError, KnownChunk, Place};
 use duplicates::{CandidatePart, CandidateStore, Candidates, Kind};
 use findings_file::FindingsFile;
 use fingerprint::Fingerprints;
@@ -321,16 +321,8 @@ pub fn analyze(
         engine.read_tokens(&shared, &mut maps, reports, &mut findings, changes)?;
     drop(wallets); // memory for the steps below
     let snapshot = root_hash(&tokens, wallet_chunks.as_ref());
-    engine.compare_duplicates(
-        stores,
-        &mut maps,
-        tokens.documents(),
-        snapshot,
-        &mut findings,
-        &mut totals,
-    )?;
-    // One after another: each gives up its memory before the next one's is copied.
-    maps.into_iter().try_for_each(|mut map| map.flush())?;
+    engine.compare_duplicates(stores, &mut maps, &tokens, snapshot, &mut findings, &mut totals)?;
+    engine.merge_positions(maps)?;
     let positions = SummedPositions::new(engine.take_sorted(&positions)?)?;
     let ([deltas, balances, findings], shown) =
         engine.write_reports(positions, reports, findings, &mut totals)?;
@@ -376,8 +368,9 @@ pub fn scan(
         Ok(())
     })?;
     engine.finish(workers, Worker::finish)?;
-    let (candidates, _) = engine.propose(stores, documents)?;
-    Ok(ScanFigures { documents, has_candidates: candidates.are_left(0) })
+    let proposed = engine.propose(stores, documents)?;
+    let has_candidates = proposed.candidates.complete().are_left(0);
+    Ok(ScanFigures { documents, has_candidates })
 }
 
 fn refuse_twins(collection: &str, twins: Option<[u64; 2]>) -> Result<(), AnalyzeError> {
@@ -432,6 +425,14 @@ impl Shares {
     }
 }
 
+/// What is to be looked at again.
+struct Proposed {
+    candidates: CandidateStore,
+    /// Those whose amounts are to be compared before.
+    contested: CandidateStore,
+    secrets: SecretTotals,
+}
+
 struct Engine<'a> {
     input: &'a Input,
     options: &'a AnalyzeOptions,
@@ -484,6 +485,13 @@ impl<'a> Engine<'a> {
     fn position_maps<'b>(&'b self, sorter: &'b Mutex<Sorter>) -> Vec<PositionMap<'b>> {
         let map = || PositionMap::new(sorter, &self.prints, self.shares.positions);
         std::iter::repeat_with(map).take(self.threads()).collect()
+    }
+
+    /// Adds up the positions of all workers and hands them to the sorter.
+    fn merge_positions(&self, maps: Vec<PositionMap<'_>>) -> Result<(), AnalyzeError> {
+        let maps = maps.into_par_iter().map(Ok);
+        let merged = self.pool.install(|| maps.try_reduce_with(PositionMap::merge));
+        merged.map_or(Ok(()), |map| map?.flush())
     }
 
     /// A feed of `collection`'s chunks that counts progress and stops when told to.
@@ -601,11 +609,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Finds the documents to look at again, and counts the secrets that occur more than once.
-    fn propose(
-        &self,
-        stores: Stores,
-        documents: u64,
-    ) -> Result<(Candidates, SecretTotals), AnalyzeError> {
+    fn propose(&self, stores: Stores, documents: u64) -> Result<Proposed, AnalyzeError> {
         let Stores { secrets, transaction_ids, ids, melts } = stores;
         let store = || CandidateStore::new(&self.scratch, documents, self.shares.candidates);
         let (candidates, contested) = (store(), store());
@@ -614,16 +618,15 @@ impl<'a> Engine<'a> {
         for (kind, store) in [(Kind::Id, ids), (Kind::TransactionId, transaction_ids)] {
             duplicates::propose(&grouping, &store, kind, &candidates)?;
         }
-        let totals = secrets::propose(&grouping, &secrets, &candidates, &contested)?;
-        drop(secrets);
-        self.settle_contests(contested.complete(), &candidates)?;
-        Ok((candidates.complete(), totals))
+        let secrets = secrets::propose(&grouping, &secrets, &candidates, &contested)?;
+        Ok(Proposed { candidates, contested, secrets })
     }
 
     /// Reads the proofs of secrets that are spendable twice, to know which of each is no phantom.
     fn settle_contests(
         &self,
         contested: Candidates,
+        tokens: &ChunkTable,
         candidates: &CandidateStore,
     ) -> Result<(), AnalyzeError> {
         if !contested.are_left(0) {
@@ -635,6 +638,7 @@ impl<'a> Engine<'a> {
         let mut workers = Vec::from_iter(std::iter::repeat_with(worker).take(self.threads()));
         self.read_again(
             "comparing amounts",
+            tokens,
             contested,
             &mut workers,
             |worker, chunk, parts| look::contest(worker, chunk, parts, &sorter),
@@ -648,17 +652,20 @@ impl<'a> Engine<'a> {
         &self,
         stores: Stores,
         maps: &mut [PositionMap<'_>],
-        documents: u64,
+        tokens: &ChunkTable,
         snapshot: Sha256Hash,
         findings: &mut FindingsFile,
         totals: &mut Totals,
     ) -> Result<(), AnalyzeError> {
         self.progress.begin("comparing duplicates", 0, Unit::Bytes);
         findings.open(FindingCode::DuplicateSecrets)?;
-        let (candidates, mut secrets) = self.propose(stores, documents)?;
+        let Proposed { candidates, contested, mut secrets } =
+            self.propose(stores, tokens.documents())?;
+        self.settle_contests(contested.complete(), tokens, &candidates)?;
+        let candidates = candidates.complete();
         let looked =
             Looked { transaction_ids: Mutex::new(self.sorter()), ids: Mutex::new(self.sorter()) };
-        let counted = self.look_again(candidates, maps, &looked, snapshot, findings)?;
+        let counted = self.look_again(tokens, candidates, maps, &looked, snapshot, findings)?;
         secrets.double_counted.amount = counted.phantom_amount;
         *totals.finding(FindingCode::MissingChange) = counted.missing_change;
         *totals.finding(FindingCode::DuplicateSecrets) = secrets.duplicates;
@@ -676,6 +683,7 @@ impl<'a> Engine<'a> {
 
     fn look_again(
         &self,
+        tokens: &ChunkTable,
         candidates: Candidates,
         maps: &mut [PositionMap<'_>],
         looked: &Looked,
@@ -687,6 +695,7 @@ impl<'a> Engine<'a> {
         let mut workers: Vec<Look<'_, '_>> = maps.iter_mut().map(worker).collect();
         self.read_again(
             "looking again",
+            tokens,
             candidates,
             &mut workers,
             |worker, chunk, parts| worker.at_chunk(chunk, parts),
@@ -700,11 +709,12 @@ impl<'a> Engine<'a> {
         if evidence.holds() { Ok(totals) } else { Err(AnalyzeError::FingerprintsCollide) }
     }
 
-    /// Lets `workers` work on the tokens' chunks once more, up to the last one that has `candidates`, with the parts
-    /// that its candidates are in; the results go to `sink` in the chunks' order.
+    /// Lets `workers` work on the chunks of `tokens` once more, up to the last one that has `candidates`, with the
+    /// parts that its candidates are in; the results go to `sink` in the chunks' order.
     fn read_again<W: Send, R: Outcome>(
         &self,
         step: &'static str,
+        tokens: &ChunkTable,
         mut candidates: Candidates,
         workers: &mut [W],
         work: impl Fn(&mut W, &Chunk, &[Arc<CandidatePart>]) -> Result<R, AnalyzeError> + Sync,
@@ -712,20 +722,43 @@ impl<'a> Engine<'a> {
     ) -> Result<(), AnalyzeError> {
         let collection = &self.input.tokens;
         self.progress.begin(step, collection.stored_bytes(), Unit::Bytes);
+        let known_file = collection.known_file()?;
         let mut feed = self.feed(collection)?;
-        let mut next_document = 0;
+        let (mut next_document, mut chunks) = (0, (0..).zip(tokens.records()));
         pass::run(
             &self.pool,
             self.shares.waiting,
-            move |chunk: &mut Chunk| {
-                if !candidates.are_left(next_document) || !feed(chunk)? {
+            |chunk: &mut Chunk| {
+                if !candidates.are_left(next_document) {
                     return Ok(None);
                 }
-                next_document = chunk.first_document + chunk.documents as u64;
-                Ok(Some(candidates.of(chunk.first_document..next_document)?))
+                let first_document = next_document;
+                let known = match known_file {
+                    // Each worker reads for itself.
+                    Some(_) => {
+                        self.progress.check()?;
+                        let Some((index, record)) = chunks.next() else { return Ok(None) };
+                        next_document += record.documents;
+                        Some(KnownChunk { index, first_document, record: *record })
+                    }
+                    None => {
+                        if !feed(chunk)? {
+                            return Ok(None);
+                        }
+                        next_document += chunk.documents as u64;
+                        None
+                    }
+                };
+                Ok(Some((candidates.of(first_document..next_document)?, known)))
             },
             workers,
-            |worker, chunk, parts| work(worker, chunk, &parts),
+            |worker, chunk, (parts, known)| {
+                if let (Some(known), Some(file)) = (known, &known_file) {
+                    file.read(&known, chunk)?;
+                    self.progress.advance(known.record.bytes);
+                }
+                work(worker, chunk, &parts)
+            },
             sink,
         )
     }

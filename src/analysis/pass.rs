@@ -185,7 +185,7 @@ pub(super) fn run<C, F, W, R>(
     waiting_bytes_max: usize,
     feed: F,
     workers: &mut [W],
-    work: impl Fn(&mut W, &C, F::Extra) -> Result<R, AnalyzeError> + Sync,
+    work: impl Fn(&mut W, &mut C, F::Extra) -> Result<R, AnalyzeError> + Sync,
     sink: impl FnMut(R) -> Result<(), AnalyzeError> + Send,
 ) -> Result<(), AnalyzeError>
 where
@@ -207,7 +207,7 @@ where
                 let _alarm = Alarm(&hall);
                 let mut chunk = C::default();
                 while let Some((number, extra)) = hall.take(&mut chunk) {
-                    match work(worker, &chunk, extra) {
+                    match work(worker, &mut chunk, extra) {
                         Ok(result) => hall.hand_in(number, result),
                         Err(error) => hall.fail(number, error),
                     }
@@ -278,7 +278,7 @@ mod tests {
                     usize::MAX,
                     numbers(),
                     &mut [(); WORKERS],
-                    |(), chunk: &u64, ()| {
+                    |(), chunk: &mut u64, ()| {
                         assert_ne!(*chunk, fails_in_work, "wanted");
                         Ok(*chunk)
                     },
@@ -298,7 +298,7 @@ mod tests {
         const ALLOWED: usize = 250;
         let (held, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let mut seen = Vec::new();
-        let work = |(): &mut (), chunk: &u64, ()| {
+        let work = |(): &mut (), chunk: &mut u64, ()| {
             if chunk.is_multiple_of(16) {
                 std::thread::sleep(std::time::Duration::from_millis(2));
             }

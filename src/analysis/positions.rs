@@ -128,30 +128,40 @@ pub(super) fn split_position_key<'k>(
 #[derive(Debug)]
 pub(super) struct Entry {
     hash: u64,
-    /// The user's name, when there is one, and the mint.
-    names: Box<[u8]>,
-    user_bytes: Option<usize>,
+    names: Names,
     pub(super) position: Position,
     is_npub_malformed: Option<bool>,
     /// The wallet of the last token of theirs, and what came of it.
     wallet: Option<([u8; 12], WalletCheck)>,
 }
 
-/// Positions that are handed over under one lock.
-const FLUSHED_AT_ONCE: usize = 1024;
+/// Where the names of a user, when there is one, and of a mint lie, one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Names {
+    start: usize,
+    user_bytes: Option<u32>,
+    mint_bytes: u32,
+}
 
-/// Memory that an entry takes, about, besides its key.
-const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
+impl Names {
+    /// Appends names of a document, which is below 17 MiB, to `text`.
+    fn append(text: &mut Vec<u8>, user: Option<&[u8]>, mint: &[u8]) -> Names {
+        let bytes = |name: &[u8]| u32::try_from(name.len()).unwrap_or(u32::MAX);
+        let start = text.len();
+        text.extend_from_slice(user.unwrap_or_default());
+        text.extend_from_slice(mint);
+        Names { start, user_bytes: user.map(bytes), mint_bytes: bytes(mint) }
+    }
+
+    /// The user and the mint.
+    fn of(self, text: &[u8]) -> (Option<&[u8]>, &[u8]) {
+        let from = &text[self.start..];
+        let (user, rest) = from.split_at(self.user_bytes.unwrap_or(0) as usize);
+        (self.user_bytes.map(|_| user), &rest[..self.mint_bytes as usize])
+    }
+}
 
 impl Entry {
-    fn user(&self) -> Option<&[u8]> {
-        Some(&self.names[..self.user_bytes?])
-    }
-
-    fn mint(&self) -> &[u8] {
-        &self.names[self.user_bytes.unwrap_or(0)..]
-    }
-
     /// Whether the name of the user, which is `token`'s, is malformed.
     pub(super) fn is_npub_malformed(&mut self, token: &Token<'_>) -> bool {
         *self.is_npub_malformed.get_or_insert_with(|| is_npub_malformed(token.user()))
@@ -179,11 +189,81 @@ impl Entry {
     }
 }
 
-/// Hashes of who holds a document: of the user, and of the user at the mint.
+/// Who holds a document: a user at a mint.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct HolderHashes {
-    pub(super) user: u64,
-    pub(super) position: u64,
+pub(super) struct Holder {
+    pub(super) user_hash: u64,
+    hash: u64,
+    /// Of the entry when it was looked for. There may have been none, or another is there by now.
+    index: usize,
+}
+
+/// A place in the table: of an entry's hash the lower half, and its index.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    tag: u32,
+    index: u32,
+}
+
+fn tag_of(hash: u64) -> u32 {
+    let [.., a, b, c, d] = hash.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// Entries in the order in which they came. They stay where they are, so that growing copies nothing.
+#[derive(Debug, Default)]
+struct Entries {
+    blocks: Vec<Block>,
+    names_bytes: usize,
+}
+
+/// Up to [`BLOCK_ENTRIES`] entries, and their names.
+#[derive(Debug)]
+struct Block {
+    entries: Vec<Entry>,
+    names: Vec<u8>,
+}
+
+/// Entries of a block; all are handed over under one lock.
+const BLOCK_ENTRIES: usize = 1024;
+
+impl Entries {
+    fn len(&self) -> usize {
+        let last = self.blocks.last().map_or(0, |block| block.entries.len());
+        self.blocks.len().saturating_sub(1) * BLOCK_ENTRIES + last
+    }
+
+    /// With the names of its block.
+    fn get(&self, index: usize) -> Option<(&Entry, &[u8])> {
+        let block = self.blocks.get(index / BLOCK_ENTRIES)?;
+        Some((block.entries.get(index % BLOCK_ENTRIES)?, &block.names))
+    }
+
+    /// Adds an entry without a token, and gives its index.
+    fn add(&mut self, hash: u64, user: Option<&[u8]>, mint: &[u8]) -> usize {
+        let index = self.len();
+        if index.is_multiple_of(BLOCK_ENTRIES) {
+            let entries = Vec::with_capacity(BLOCK_ENTRIES);
+            self.blocks.push(Block { entries, names: Vec::new() });
+        }
+        if let Some(block) = self.blocks.last_mut() {
+            let names = Names::append(&mut block.names, user, mint);
+            let position = Position::default();
+            block.entries.push(Entry {
+                hash,
+                names,
+                position,
+                is_npub_malformed: None,
+                wallet: None,
+            });
+            self.names_bytes += block.names.len() - names.start;
+        }
+        index
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.len() * (size_of::<Entry>() + size_of::<Slot>() + 1) + self.names_bytes
+    }
 }
 
 /// One worker's positions. When they outgrow their share of memory they are flushed and begun anew.
@@ -192,8 +272,9 @@ pub(super) struct PositionMap<'a> {
     sorter: &'a Mutex<Sorter>,
     prints: &'a Fingerprints,
     memory_bytes_max: usize,
-    memory_bytes: usize,
-    table: HashTable<Entry>,
+    /// Apart from the entries, so that it mostly stays in the cache.
+    table: HashTable<Slot>,
+    entries: Entries,
 }
 
 impl<'a> PositionMap<'a> {
@@ -202,49 +283,71 @@ impl<'a> PositionMap<'a> {
         prints: &'a Fingerprints,
         memory_bytes_max: usize,
     ) -> PositionMap<'a> {
-        PositionMap { sorter, prints, memory_bytes_max, memory_bytes: 0, table: HashTable::new() }
+        let (table, entries) = (HashTable::new(), Entries::default());
+        PositionMap { sorter, prints, memory_bytes_max, table, entries }
     }
 
-    /// The hashes of a user at a mint.
+    /// Whoever holds a document, to be looked for.
     #[inline]
-    pub(super) fn hash(&self, user: Option<&[u8]>, mint: &[u8]) -> HolderHashes {
-        let user = user.map_or(0, |user| self.prints.narrow(user));
-        HolderHashes { user, position: user ^ self.prints.narrow(mint).rotate_left(1) }
+    pub(super) fn holder(&self, user: Option<&[u8]>, mint: &[u8]) -> Holder {
+        let user_hash = user.map_or(0, |user| self.prints.narrow(user));
+        let hash = user_hash ^ self.prints.narrow(mint).rotate_left(1);
+        Holder { user_hash, hash, index: usize::MAX }
     }
 
-    /// Brings the entry with `hash` near, so that looking many up one after another does not wait for
-    /// memory each time.
+    /// Looks for the entry of `holder` and brings it near, so that many in turn do not each wait for memory.
     #[inline]
-    pub(super) fn touch(&self, hash: u64) -> Option<u8> {
-        self.table.find(hash, |e| e.hash == hash)?.names.first().copied()
+    pub(super) fn seek(&self, holder: &mut Holder) {
+        let is_likely = |slot: &Slot| slot.tag == tag_of(holder.hash);
+        if let Some(slot) = self.table.find(holder.hash, is_likely) {
+            holder.index = slot.index as usize;
+            let entry = self.entries.get(holder.index);
+            std::hint::black_box(entry.and_then(|(entry, names)| names.get(entry.names.start)));
+        }
     }
 
-    /// The entry of a user at a mint, whose hash is `hash`.
+    /// The entry of `holder`, who is a user at a mint.
     pub(super) fn of(
+        &mut self,
+        holder: Holder,
+        user: Option<&[u8]>,
+        mint: &[u8],
+    ) -> Result<&mut Entry, AnalyzeError> {
+        let index = match self.is_of(holder.index, holder.hash, user, mint) {
+            true => holder.index,
+            false => self.find_or_add(holder.hash, user, mint)?,
+        };
+        let block = &mut self.entries.blocks[index / BLOCK_ENTRIES];
+        Ok(&mut block.entries[index % BLOCK_ENTRIES])
+    }
+
+    fn is_of(&self, index: usize, hash: u64, user: Option<&[u8]>, mint: &[u8]) -> bool {
+        let entry = self.entries.get(index).filter(|(entry, _)| entry.hash == hash);
+        entry.is_some_and(|(entry, names)| entry.names.of(names) == (user, mint))
+    }
+
+    fn find_or_add(
         &mut self,
         hash: u64,
         user: Option<&[u8]>,
         mint: &[u8],
-    ) -> Result<&mut Entry, AnalyzeError> {
-        if self.memory_bytes > self.memory_bytes_max {
+    ) -> Result<usize, AnalyzeError> {
+        let is_it = |slot: &Slot| {
+            slot.tag == tag_of(hash) && self.is_of(slot.index as usize, hash, user, mint)
+        };
+        if let Some(slot) = self.table.find(hash, is_it) {
+            return Ok(slot.index as usize);
+        }
+        let is_full = u32::try_from(self.entries.len()).is_err();
+        if is_full || self.entries.memory_bytes() > self.memory_bytes_max {
             self.flush()?;
         }
-        let is_it = |e: &Entry| e.hash == hash && e.user() == user && e.mint() == mint;
-        Ok(match self.table.entry(hash, is_it, |e| e.hash) {
-            hashbrown::hash_table::Entry::Occupied(entry) => entry.into_mut(),
-            hashbrown::hash_table::Entry::Vacant(entry) => {
-                let fresh = Entry {
-                    hash,
-                    names: [user.unwrap_or_default(), mint].concat().into(),
-                    user_bytes: user.map(<[u8]>::len),
-                    position: Position::default(),
-                    is_npub_malformed: None,
-                    wallet: None,
-                };
-                self.memory_bytes += ENTRY_BYTES + fresh.names.len();
-                entry.insert(fresh).into_mut()
-            }
-        })
+        let PositionMap { table, entries, .. } = self;
+        let index = entries.add(hash, user, mint);
+        let slot = Slot { tag: tag_of(hash), index: u32::try_from(index).unwrap_or(u32::MAX) };
+        let hash_of = |slot: &Slot| entries.get(slot.index as usize).map_or(0, |(it, _)| it.hash);
+        table.insert_unique(hash, slot, hash_of);
+        Ok(index)
     }
 
     /// Notes that documents of a user at a mint have findings.
@@ -254,24 +357,36 @@ impl<'a> PositionMap<'a> {
         mint: &[u8],
         found: Mask,
     ) -> Result<(), AnalyzeError> {
-        let hash = self.hash(user, mint).position;
-        self.of(hash, user, mint)?.position.mask.add(found);
+        let holder = self.holder(user, mint);
+        self.of(holder, user, mint)?.position.mask.add(found);
         Ok(())
+    }
+
+    /// Adds another worker's positions to these.
+    pub(super) fn merge(mut self, other: PositionMap<'_>) -> Result<Self, AnalyzeError> {
+        for Block { entries, names } in other.entries.blocks {
+            for entry in entries {
+                let (user, mint) = entry.names.of(&names);
+                let holder = Holder { user_hash: 0, hash: entry.hash, index: usize::MAX };
+                self.of(holder, user, mint)?.position.add(&entry.position);
+            }
+        }
+        Ok(self)
     }
 
     /// Hands all positions to the sorter.
     pub(super) fn flush(&mut self) -> Result<(), AnalyzeError> {
         let (mut batch, mut key) = (RowBatch::default(), Vec::new());
-        let mut entries = self.table.drain().peekable();
-        while entries.peek().is_some() {
-            for entry in entries.by_ref().take(FLUSHED_AT_ONCE) {
-                position_key(entry.user(), entry.mint(), &mut key);
+        self.table.clear();
+        for Block { entries, names } in std::mem::take(&mut self.entries).blocks {
+            for entry in entries {
+                let (user, mint) = entry.names.of(&names);
+                position_key(user, mint, &mut key);
                 batch.push(&key, |payload| entry.position.encode(payload));
             }
             self.sorter.lock().unwrap_or_else(PoisonError::into_inner).append(&batch)?;
             batch.clear();
         }
-        self.memory_bytes = 0;
         Ok(())
     }
 }
@@ -332,6 +447,8 @@ impl SummedPositions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::FingerprintKey;
+    use std::collections::BTreeMap;
 
     #[test]
     fn keys_are_read_back_and_sort_by_user_then_mint() {
@@ -354,6 +471,47 @@ mod tests {
             keys.iter().map(|(_, user)| user.map(<[u8]>::to_vec)).collect()
         };
         assert_eq!(users(&sorted), users(&keys));
+    }
+
+    /// The users at mints in `positions`, each with the sum of what is unspent.
+    fn sums(positions: Mutex<Sorter>) -> Vec<(String, String, i128)> {
+        let sorted = positions.into_inner().unwrap().finish().unwrap();
+        let (mut summed, mut sums) = (SummedPositions::new(sorted).unwrap(), Vec::new());
+        let text = |name: &[u8]| String::from_utf8(name.to_vec()).unwrap();
+        while let Some(SummedPosition { user, mint, position, .. }) = summed.next().unwrap() {
+            sums.push((text(user.unwrap()), text(mint), position.sum(Status::Unspent)));
+        }
+        sums
+    }
+
+    #[test]
+    fn workers_positions_add_up_whatever_their_memory() {
+        let scratch = tempfile::tempdir().unwrap();
+        // Under the second key many users share a hash.
+        for key in [FingerprintKey([7; 16]), FingerprintKey::COLLIDING] {
+            let prints = Fingerprints::new(key);
+            for memory_bytes_max in [0, 20_000, usize::MAX] {
+                let sorter = Mutex::new(Sorter::new(scratch.path(), usize::MAX));
+                let map = || PositionMap::new(&sorter, &prints, memory_bytes_max);
+                let mut maps = [map(), map()];
+                let mut expected = BTreeMap::new();
+                for number in 0_usize..9_000 {
+                    let (user, mint) = (format!("user {}", number % 3_001), ["a", "b"][number % 2]);
+                    let positions = &mut maps[number / 4_500];
+                    let names = (Some(user.as_bytes()), mint.as_bytes());
+                    let mut holder = positions.holder(names.0, names.1);
+                    positions.seek(&mut holder);
+                    let entry = positions.of(holder, names.0, names.1).unwrap();
+                    entry.position.sums[Status::Unspent as usize] += 1;
+                    *expected.entry((user, mint.to_owned())).or_insert(0) += 1;
+                }
+                let [first, second] = maps;
+                first.merge(second).unwrap().flush().unwrap();
+                let sums = sums(sorter);
+                let expected = expected.into_iter().map(|((user, mint), sum)| (user, mint, sum));
+                assert_eq!(sums, Vec::from_iter(expected));
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::findings_file::RowsByCode;
 use super::fingerprint::Fingerprints;
 use super::melts::{self, Side};
 use super::pass::{Outcome, located};
-use super::positions::{HolderHashes, Mask, PositionMap};
+use super::positions::{Holder, Mask, PositionMap};
 use super::reports;
 use super::rule::{self, NotChanged};
 use super::secrets::{self, Holding};
@@ -113,11 +113,11 @@ impl<'a, 'p> Worker<'a, 'p> {
         let mut step = Step::default();
         while step.read(chunk, &mut self.order, self.positions)? {
             hasher.update(step.bytes);
-            for (token, proofs, hashes) in step.tokens() {
+            for (token, proofs, holder) in step.tokens() {
                 let ordinal = chunk.first_document + result.documents;
                 result.documents += 1;
-                self.count(token, proofs, hashes.user, ordinal)?;
-                self.record(token, hashes.position, ordinal, &mut result.changes, &mut csv)?;
+                self.count(token, proofs, holder.user_hash, ordinal)?;
+                self.record(token, holder, ordinal, &mut result.changes, &mut csv)?;
             }
         }
         hasher.update(&chunk.bytes()[step.end..]); // nothing, as frames were checked
@@ -132,14 +132,12 @@ impl<'a, 'p> Worker<'a, 'p> {
         let mut documents = 0;
         let mut step = Step::default();
         while step.read(chunk, &mut self.order, self.positions)? {
-            for (token, proofs, hashes) in step.tokens() {
+            for (token, proofs, holder) in step.tokens() {
                 let ordinal = chunk.first_document + documents;
                 documents += 1;
-                self.count(token, proofs, hashes.user, ordinal)?;
-                self.positions
-                    .of(hashes.position, token.user(), token.mint())?
-                    .position
-                    .add_token(token);
+                self.count(token, proofs, holder.user_hash, ordinal)?;
+                let entry = self.positions.of(holder, token.user(), token.mint())?;
+                entry.position.add_token(token);
             }
         }
         Ok(documents)
@@ -183,13 +181,13 @@ impl<'a, 'p> Worker<'a, 'p> {
     fn record(
         &mut self,
         token: &Token<'_>,
-        position: u64,
+        holder: Holder,
         ordinal: u64,
         changes: &mut ChangeRows,
         csv: &mut CsvRows,
     ) -> Result<(), AnalyzeError> {
         let shared = self.shared;
-        let entry = self.positions.of(position, token.user(), token.mint())?;
+        let entry = self.positions.of(holder, token.user(), token.mint())?;
         let wallet = match shared.wallets {
             Some(wallets) => entry.check_wallet(wallets, shared.prints, token),
             None => check_without_wallets(token.wallet_id),
@@ -262,7 +260,7 @@ struct Step<'c> {
     /// Where the next step begins in its chunk.
     end: usize,
     /// With the end of their proofs.
-    tokens: Vec<(Token<'c>, usize, HolderHashes)>,
+    tokens: Vec<(Token<'c>, usize, Holder)>,
     proofs: Vec<Proof<'c>>,
 }
 
@@ -280,27 +278,25 @@ impl<'c> Step<'c> {
         for (at, document) in chunk.framed_from(start) {
             let token =
                 Token::parse(document, order, &mut self.proofs).map_err(located(chunk, at))?;
-            let hashes = positions.hash(token.user(), token.mint());
-            self.tokens.push((token, self.proofs.len(), hashes));
+            let holder = positions.holder(token.user(), token.mint());
+            self.tokens.push((token, self.proofs.len(), holder));
             self.end = at + document.len();
             if self.end - start >= STEP_BYTES {
                 break;
             }
         }
         self.bytes = &chunk.bytes()[start..self.end];
-        for (.., hashes) in &self.tokens {
-            std::hint::black_box(positions.touch(hashes.position));
-        }
+        self.tokens.iter_mut().for_each(|(.., holder)| positions.seek(holder));
         Ok(!self.tokens.is_empty())
     }
 
     /// The tokens, each with its proofs.
-    fn tokens(&self) -> impl Iterator<Item = (&Token<'c>, &[Proof<'c>], HolderHashes)> {
+    fn tokens(&self) -> impl Iterator<Item = (&Token<'c>, &[Proof<'c>], Holder)> {
         let mut start = 0;
-        self.tokens.iter().map(move |(token, end, hashes)| {
+        self.tokens.iter().map(move |(token, end, holder)| {
             let proofs = &self.proofs[start..*end];
             start = *end;
-            (token, proofs, *hashes)
+            (token, proofs, *holder)
         })
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Token<'a> {
     pub(crate) proofs_amount: i128,
     /// Whether a field that the rule changes occurs more than once.
     pub(crate) has_duplicate_field: bool,
+    /// What `status` and `transaction_type` say.
+    words: (Option<Status>, Option<TransactionType>),
 }
 
 /// What matters of `metadata`.
@@ -185,6 +187,11 @@ impl<'a> Token<'a> {
             token.has_duplicate_field |= duplicate && field.is_changed_by_the_rule();
             validate_value(&element, OUTERMOST)?;
         }
+        let text = |value: Option<Value<'a>>| value.and_then(Value::as_text_bytes);
+        token.words = (
+            text(token.status).and_then(Status::from_bytes),
+            text(token.transaction_type).and_then(TransactionType::from_bytes),
+        );
         Ok(token)
     }
 
@@ -261,11 +268,11 @@ impl<'a> Token<'a> {
     }
 
     pub(crate) fn status(&self) -> Option<Status> {
-        Status::from_bytes(self.status?.as_text_bytes()?)
+        self.words.0
     }
 
     pub(crate) fn transaction_type(&self) -> Option<TransactionType> {
-        TransactionType::from_bytes(self.transaction_type?.as_text_bytes()?)
+        self.words.1
     }
 
     pub(crate) fn is_melted(&self) -> bool {
@@ -301,7 +308,12 @@ impl<'a> Token<'a> {
 impl<'a> Metadata<'a> {
     fn parse(element: &Element<'a>) -> Result<Metadata<'a>, Malformed> {
         let mut metadata = Metadata::default();
-        for field in element.nested(OUTERMOST)? {
+        let mut fields = element.nested(OUTERMOST)?;
+        // As the service writes them; anything else is left to the loop.
+        metadata.source = fields.next_text(b"source\0");
+        metadata.melt_transaction_id = fields.next_text(b"melt_transaction_id\0");
+        let _ = fields.next_text(b"quote_id\0");
+        for field in fields {
             let field = field?;
             let slot = match field.name {
                 b"source" => Some(&mut metadata.source),

@@ -24,6 +24,8 @@ const ROW_OVERHEAD_BYTES: usize = size_of::<Slot>();
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
+    /// The key's first bytes, so that most comparisons look at no row.
+    head: u128,
     start: usize,
     key_bytes: u32,
     row_bytes: u32,
@@ -70,6 +72,7 @@ impl Sorter {
         }
         let too_long = |_| ScratchError::RowTooLong;
         self.slots.push(Slot {
+            head: head_of(key),
             start: self.arena.len(),
             key_bytes: u32::try_from(key.len()).map_err(too_long)?,
             row_bytes: u32::try_from(row_bytes).map_err(too_long)?,
@@ -85,8 +88,7 @@ impl Sorter {
     }
 
     fn sort(&mut self) {
-        let arena = &self.arena;
-        self.slots.sort_unstable_by(|a, b| split(arena, a).cmp(&split(arena, b)));
+        self.slots.sort_unstable_by(by_row(&self.arena));
     }
 
     fn spill(&mut self) -> Result<(), ScratchError> {
@@ -133,8 +135,7 @@ impl Sorter {
     /// The rows in order, sorted by all threads of the pool that this runs on. Not to be called with a lock
     /// held that others on the pool may want: a thread that waits here takes up their work.
     pub(crate) fn finish_on_all_threads(mut self) -> Result<SortedRows, ScratchError> {
-        let arena = &self.arena;
-        self.slots.par_sort_unstable_by(|a, b| split(arena, a).cmp(&split(arena, b)));
+        self.slots.par_sort_unstable_by(by_row(&self.arena));
         self.finish()
     }
 
@@ -184,6 +185,19 @@ impl RunWriter<'_> {
         let file = self.file.into_inner().map_err(|e| error(e.into_error()))?;
         Ok(Run { file, row_bytes_max: self.row_bytes_max, level })
     }
+}
+
+/// Sorts like the key, but for keys that differ only further on.
+fn head_of(key: &[u8]) -> u128 {
+    let mut head = [0; 16];
+    let count = key.len().min(head.len());
+    head[..count].copy_from_slice(&key[..count]);
+    u128::from_be_bytes(head)
+}
+
+/// The order of rows that lie in `arena`.
+fn by_row(arena: &[u8]) -> impl Fn(&Slot, &Slot) -> Ordering + Sync {
+    |a, b| a.head.cmp(&b.head).then_with(|| split(arena, a).cmp(&split(arena, b)))
 }
 
 fn split<'a>(arena: &'a [u8], slot: &Slot) -> (&'a [u8], &'a [u8]) {

@@ -5,6 +5,7 @@
 //! fewest whole documents that total at least [`CHUNK_BYTES_MIN`]; the last may be smaller. Only the
 //! outer frames are checked. It never walks inside a document.
 
+use super::again::KnownChunk;
 use super::archive::ArchiveReader;
 use super::error::{FrameFault, InputError, Place};
 use super::stored::wide;
@@ -120,6 +121,26 @@ impl Chunk {
         if !Arc::ptr_eq(&self.file, stream.path()) {
             self.file = Arc::clone(stream.path());
         }
+    }
+
+    /// Becomes the chunk `known` of a plain file, whose bytes `read` gives. Tells whether it holds whole documents, as
+    /// many as it did.
+    pub(super) fn read_known(
+        &mut self,
+        file: &Arc<Path>,
+        known: &KnownChunk,
+        read: impl FnOnce(&mut [u8]) -> Result<(), InputError>,
+    ) -> Result<bool, InputError> {
+        let KnownChunk { index, first_document, record } = *known;
+        (self.index, self.first_document, self.offset) = (index, first_document, record.offset);
+        (self.documents, self.length, self.inflated) = (0, 0, false);
+        self.runs.clear();
+        self.file = Arc::clone(file);
+        let Ok(bytes) = usize::try_from(record.bytes) else { return Ok(false) };
+        self.reserve(bytes);
+        read(&mut self.buffer[..bytes])?;
+        let are_whole = hop(self, bytes, CHUNK_BYTES_MIN).is_ok() && self.length == bytes;
+        Ok(are_whole && wide(self.documents) == record.documents)
     }
 
     /// Makes room for `length` bytes without giving up what is there.

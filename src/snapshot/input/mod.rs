@@ -6,6 +6,7 @@
 //! length is checked before it is believed, memory is a chunk plus read buffers whatever the size of
 //! the input, names from inside a file never become paths. This layer never looks inside a document.
 
+mod again;
 mod archive;
 mod chunk;
 mod dir;
@@ -16,6 +17,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use again::{KnownChunk, KnownFile};
 pub use chunk::{CHUNK_BYTES_MIN, Chunk, ChunkReader};
 pub use error::{ArchiveFault, CompressedFault, FrameFault, InputError, Place};
 
@@ -155,6 +157,19 @@ impl Collection {
                 )),
             };
         Ok(ChunkReader::new(documents, chunk_bytes_min))
+    }
+
+    /// For reading chunks that are known once more, when the documents lie in a file uncompressed and alone.
+    ///
+    /// # Errors
+    /// [`InputError`] when the file can't be opened or is not the one seen before.
+    pub fn known_file(&self) -> Result<Option<KnownFile>, InputError> {
+        match &self.lies {
+            Lies::Frames(file) if file.packing == Packing::Plain => {
+                Ok(Some(KnownFile::open(&file.stored)?))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The file, when the documents lie in it uncompressed and alone, one after another.

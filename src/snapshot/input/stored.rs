@@ -6,6 +6,7 @@
 use super::error::InputError;
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufRead, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -133,6 +134,28 @@ impl StoredReader {
     fn fail(&mut self, kind: io::ErrorKind, fault: InputError) -> io::Error {
         self.fault = Some(fault);
         kind.into()
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Arc<Path> {
+        &self.stored.path
+    }
+
+    /// Fills `into` with what stands at `offset`, wherever the pass is.
+    pub(super) fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), InputError> {
+        self.file.read_exact_at(into, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.changed(offset),
+            _ => unreadable(&self.stored.path, &error),
+        })
+    }
+
+    /// The error for a file that is not what it was, as is seen at `position`.
+    pub(super) fn changed(&self, position: u64) -> InputError {
+        InputError::Changed {
+            file: self.stored.path.to_path_buf(),
+            expected: self.stored.bytes,
+            seen: self.file.metadata().map_or(position, |metadata| metadata.len()),
+        }
     }
 
     fn read_file(&mut self, into: &mut [u8]) -> io::Result<usize> {

@@ -1,5 +1,9 @@
 use super::*;
+use crate::model::Sha256Hash;
+use crate::snapshot::identity::ChunkTable;
 use proptest::prelude::*;
+use std::os::unix::fs::FileExt;
+use stored::wide;
 
 fn lone(content: &[u8]) -> Result<Vec<u8>, InputError> {
     let folder = tempfile::tempdir().unwrap();
@@ -114,6 +118,51 @@ fn a_file_that_shrinks_grows_or_is_replaced_is_noticed() {
     fs::write(folder.path().join("other"), &content).unwrap();
     fs::rename(folder.path().join("other"), &path).unwrap();
     assert!(matches!(tokens.read(), Err(InputError::Changed { .. })));
+}
+
+#[test]
+fn known_chunks_are_read_again_as_they_were_or_the_change_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = documents(20_000, 100).concat();
+    let path = write(folder.path(), "cashu_tokens.bson", &content);
+    let tokens = open(&path).unwrap().tokens;
+    let (mut reader, mut chunk) = (tokens.read().unwrap(), Chunk::default());
+    let (mut table, mut chunks) = (ChunkTable::new(), Vec::new());
+    while reader.next_chunk(&mut chunk).unwrap() {
+        table.push(wide(chunk.bytes().len()), wide(chunk.documents), Sha256Hash([0; 32]));
+        let record = *table.records().last().unwrap();
+        let (index, first_document) = (chunk.index, chunk.first_document);
+        chunks.push((chunk.clone(), KnownChunk { index, first_document, record }));
+    }
+    assert!(chunks.len() > 3);
+    let file = tokens.known_file().unwrap().unwrap();
+    let mut again = Chunk::default();
+    for (chunk, known) in chunks.iter().rev() {
+        file.read(known, &mut again).unwrap();
+        assert_eq!(again.bytes(), chunk.bytes());
+        assert_eq!(again.place(7), chunk.place(7));
+        assert_eq!(again.documents, chunk.documents);
+        assert_eq!((again.index, again.first_document), (chunk.index, chunk.first_document));
+    }
+
+    // Other documents in the same bytes, another frame, a shorter file.
+    let (_, known) = &chunks[1];
+    let changed = fs::File::options().write(true).open(&path).unwrap();
+    let at = known.record.offset;
+    let length = |bytes: &[u8]| i32::from_le_bytes(*bytes.first_chunk().unwrap());
+    let first = length(&content[usize::try_from(at).unwrap()..]);
+    let second = length(&content[usize::try_from(at).unwrap() + usize::try_from(first).unwrap()..]);
+    for claimed in [first + second, first - 1] {
+        changed.write_all_at(&claimed.to_le_bytes(), at).unwrap();
+        assert!(matches!(file.read(known, &mut again), Err(InputError::Changed { .. })));
+    }
+    changed.write_all_at(&first.to_le_bytes(), at).unwrap();
+    file.read(known, &mut again).unwrap();
+    changed.set_len(at + 1000).unwrap();
+    let error = file.read(known, &mut again).unwrap_err();
+    let (expected, seen) = (wide(content.len()), at + 1000);
+    assert_eq!(error, InputError::Changed { file: path, expected, seen });
+    assert!(matches!(tokens.known_file(), Err(InputError::Changed { .. })));
 }
 
 #[test]
