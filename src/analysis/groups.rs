@@ -118,7 +118,7 @@ struct Seen {
 }
 
 impl Twins {
-    /// Places for each record: of those without a twin one in so many is kept needlessly.
+    /// Places for each record: of those without a twin about one in so many is kept needlessly.
     const PLACES_EACH: usize = 16;
 
     /// For so many records, in about `bytes_max` at most.

@@ -723,7 +723,11 @@ impl<'a> Engine<'a> {
         let collection = &self.input.tokens;
         self.progress.begin(step, collection.stored_bytes(), Unit::Bytes);
         let known_file = collection.known_file()?;
-        let mut feed = self.feed(collection)?;
+        // Of a plain file each worker reads for itself.
+        let mut feed = match known_file {
+            Some(_) => None,
+            None => Some(self.feed(collection)?),
+        };
         let (mut next_document, mut chunks) = (0, (0..).zip(tokens.records()));
         pass::run(
             &self.pool,
@@ -733,20 +737,19 @@ impl<'a> Engine<'a> {
                     return Ok(None);
                 }
                 let first_document = next_document;
-                let known = match known_file {
-                    // Each worker reads for itself.
-                    Some(_) => {
-                        self.progress.check()?;
-                        let Some((index, record)) = chunks.next() else { return Ok(None) };
-                        next_document += record.documents;
-                        Some(KnownChunk { index, first_document, record: *record })
-                    }
-                    None => {
+                let known = match &mut feed {
+                    Some(feed) => {
                         if !feed(chunk)? {
                             return Ok(None);
                         }
                         next_document += chunk.documents as u64;
                         None
+                    }
+                    None => {
+                        self.progress.check()?;
+                        let Some((index, record)) = chunks.next() else { return Ok(None) };
+                        next_document += record.documents;
+                        Some(KnownChunk { index, first_document, record: *record })
                     }
                 };
                 Ok(Some((candidates.of(first_document..next_document)?, known)))

@@ -226,6 +226,8 @@ struct Block {
 
 /// Entries of a block; all are handed over under one lock.
 const BLOCK_ENTRIES: usize = 1024;
+/// Most room that is made for names to come.
+const NAMES_EXPECTED_MAX: usize = 256 * BLOCK_ENTRIES;
 
 impl Entries {
     fn len(&self) -> usize {
@@ -243,8 +245,10 @@ impl Entries {
     fn add(&mut self, hash: u64, user: Option<&[u8]>, mint: &[u8]) -> usize {
         let index = self.len();
         if index.is_multiple_of(BLOCK_ENTRIES) {
-            let entries = Vec::with_capacity(BLOCK_ENTRIES);
-            self.blocks.push(Block { entries, names: Vec::new() });
+            // Names are about as long as those before.
+            let expected = self.blocks.last().map_or(0, |block| block.names.len() * 9 / 8);
+            let names = Vec::with_capacity(expected.min(NAMES_EXPECTED_MAX));
+            self.blocks.push(Block { entries: Vec::with_capacity(BLOCK_ENTRIES), names });
         }
         if let Some(block) = self.blocks.last_mut() {
             let names = Names::append(&mut block.names, user, mint);
