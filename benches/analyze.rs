@@ -37,6 +37,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
+/// The program's own. It matters to all contestants: a kernel copies into memory that glibc's gives out, 16 bytes off a
+/// cache line, at a third of the speed on some processors.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Bytes read at once where documents don't matter.
 const BLOCK_BYTES: usize = 512 * 1024;
 
