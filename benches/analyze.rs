@@ -37,8 +37,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
-/// The program's own. It matters to all contestants: a kernel copies into memory that glibc's gives out, 16 bytes off a
-/// cache line, at a third of the speed on some processors.
+/// The program's own. It matters to all contestants: glibc's gives out large buffers 16 bytes into a page, and into such a
+/// place a kernel copies what begins at a page's start at a third of the speed on some processors.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -24,7 +24,7 @@ pub use error::{ArchiveFault, CompressedFault, FrameFault, InputError, Place};
 use archive::{ArchiveReader, Until};
 use chunk::{Documents, FrameReader};
 use std::path::{Path, PathBuf};
-use stored::{Links, look};
+use stored::{Links, StoredFile, look};
 use stream::{InflateLimits, Packing, StreamFile};
 
 /// The file that makes a directory one of our own snapshots.
@@ -164,19 +164,18 @@ impl Collection {
     /// # Errors
     /// [`InputError`] when the file can't be opened or is not the one seen before.
     pub fn known_file(&self) -> Result<Option<KnownFile>, InputError> {
-        match &self.lies {
-            Lies::Frames(file) if file.packing == Packing::Plain => {
-                Ok(Some(KnownFile::open(&file.stored)?))
-            }
-            _ => Ok(None),
-        }
+        self.plain().map(KnownFile::open).transpose()
     }
 
     /// The file, when the documents lie in it uncompressed and alone, one after another.
     #[must_use]
     pub fn plain_file(&self) -> Option<&Path> {
+        self.plain().map(|stored| &*stored.path)
+    }
+
+    fn plain(&self) -> Option<&StoredFile> {
         match &self.lies {
-            Lies::Frames(file) if file.packing == Packing::Plain => Some(&file.stored.path),
+            Lies::Frames(file) if file.packing == Packing::Plain => Some(&file.stored),
             _ => None,
         }
     }

@@ -85,11 +85,7 @@ impl StoredFile {
         let metadata = file.metadata().map_err(|error| unreadable(&self.path, &error))?;
         let same = metadata.is_file() && Identity::of(&metadata) == self.identity;
         if !same || metadata.len() != self.bytes {
-            return Err(InputError::Changed {
-                file: self.path.to_path_buf(),
-                expected: self.bytes,
-                seen: metadata.len(),
-            });
+            return Err(self.changed(metadata.len()));
         }
         Ok(StoredReader {
             stored: self.clone(),
@@ -100,6 +96,11 @@ impl StoredFile {
             ahead_end: 0,
             fault: None,
         })
+    }
+
+    /// The error for a file that is not what it was: of another length, or at another position.
+    fn changed(&self, seen: u64) -> InputError {
+        InputError::Changed { file: self.path.to_path_buf(), expected: self.bytes, seen }
     }
 }
 
@@ -151,11 +152,8 @@ impl StoredReader {
 
     /// The error for a file that is not what it was, as is seen at `position`.
     pub(super) fn changed(&self, position: u64) -> InputError {
-        InputError::Changed {
-            file: self.stored.path.to_path_buf(),
-            expected: self.stored.bytes,
-            seen: self.file.metadata().map_or(position, |metadata| metadata.len()),
-        }
+        let length = self.file.metadata().map(|metadata| metadata.len());
+        self.stored.changed(length.unwrap_or(position))
     }
 
     fn read_file(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -172,11 +170,7 @@ impl StoredReader {
         self.position += wide(count);
         let ended_early = count == 0 && !into.is_empty() && self.position < self.stored.bytes;
         if ended_early || self.position > self.stored.bytes {
-            let fault = InputError::Changed {
-                file: self.stored.path.to_path_buf(),
-                expected: self.stored.bytes,
-                seen: self.position,
-            };
+            let fault = self.stored.changed(self.position);
             return Err(self.fail(io::ErrorKind::Other, fault));
         }
         Ok(count)
