@@ -137,6 +137,21 @@ fn a_plan_that_was_not_touched_holds_alone_and_against_its_snapshot() {
 }
 
 #[test]
+fn a_plan_holds_against_the_same_documents_under_other_names_and_in_other_forms() {
+    let place = Place::with_plan(500);
+    let other = place.root.path().join("other");
+    fs::create_dir(&other).unwrap();
+    for name in ["cashu_tokens.bson", "cashu_wallets.bson"] {
+        fs::copy(place.dump().join(name), other.join(name)).unwrap();
+    }
+    for form in [other.clone(), other.join("cashu_tokens.bson")] {
+        let audited = run(["audit", arg(&place.plan()), "--snapshot", arg(&form), "--json"]);
+        let report = audited.exits(0).json();
+        assert_eq!(report["ok"], true, "{}: {report}", form.display());
+    }
+}
+
+#[test]
 fn a_changed_byte_in_any_file_of_a_plan_is_noticed() {
     let place = Place::with_plan(6);
     let files = files_below(&place.plan());

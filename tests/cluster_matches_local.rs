@@ -12,7 +12,7 @@ use crate::support::oracle;
 use crate::support::random::{Random, seed};
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
-use remelt::analysis::SpentAt;
+use remelt::analysis::{SpentAt, UNDONE_BYTES_MAX};
 use remelt::cluster::ClusterOptions;
 use remelt::document::validate;
 use remelt::generate::{GenerateOptions, generate_in_memory};
@@ -155,15 +155,24 @@ async fn on_documents_as_large_as_the_server_stores() {
         melted_of(4, MOST - 4, true),
         melted_of(5, MOST, false),
     ];
-    for document in &documents {
+    // Of these, one byte more than what can be undone, and as much.
+    let undone = [1, 0].map(|more| {
+        document(&[
+            (b"_id", int32(6 + more)),
+            (b"status", text("unspent")),
+            (b"transaction_type", text("melted")),
+            (b"spent_at", text("x".repeat(UNDONE_BYTES_MAX - 9 + more as usize))),
+        ])
+    });
+    for document in documents.iter().chain(&undone) {
         fill(database, "cashu_tokens", std::slice::from_ref(document)).await;
     }
-    assert_eq!(stored(database, "cashu_tokens").await.len(), 5);
+    assert_eq!(stored(database, "cashu_tokens").await.len(), 7);
     let report = compare(&server, database, true, "large documents").await;
     assert_eq!(report["impact"]["tokensToMigrate"], 0); // --spent-at updated: none has that date
     let options = ClusterOptions::default();
     let report = in_cluster(&server, &options).await;
-    assert_eq!(report["impact"]["tokensToMigrate"], 2);
+    assert_eq!(report["impact"]["tokensToMigrate"], 3);
 }
 
 /// Tokens and wallets with the pipelines' own names, and with fields twice.

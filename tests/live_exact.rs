@@ -6,6 +6,7 @@ use crate::support::random::{Random, seed};
 use crate::support::raw::{date, document, element, int32, nested, string};
 use crate::support::raw_collection::{numbered_id, statement};
 use mongodb::bson::{Document, doc};
+use remelt::analysis::UNDONE_BYTES_MAX;
 use remelt::document::validate;
 use remelt::journal::RunState;
 use remelt::live::RunOptions;
@@ -60,17 +61,17 @@ async fn random_documents_go_there_and_back() {
     there_and_back(&ledger).await;
 }
 
-/// A melted token of exactly `bytes` bytes.
-fn melted_of(number: usize, bytes: usize) -> Vec<u8> {
+/// A melted token of exactly `bytes` bytes, nearly all of them in the field `padded`.
+fn melted_of(number: usize, bytes: usize, padded: &str) -> Vec<u8> {
     let mut elements = vec![
         numbered_id(number),
         element("transaction_type", &string("melted")),
         element("status", &string("unspent")),
         element("total_amount", &int32(8)),
     ];
-    let empty = [&elements[..], &[element("note", &string(""))]].concat();
-    let note = "x".repeat(bytes - document(&empty).len());
-    elements.push(element("note", &string(note)));
+    let empty = [&elements[..], &[element(padded, &string(""))]].concat();
+    let padding = "x".repeat(bytes - document(&empty).len());
+    elements.push(element(padded, &string(padding)));
     document(&elements)
 }
 
@@ -79,8 +80,8 @@ async fn a_document_grows_to_the_greatest_size_and_no_further() {
     // The change takes 2 bytes from `status` and appends 18 of `spent_at`.
     const GROWTH: usize = 16;
     let mut documents = melted(300);
-    documents.insert(100, melted_of(1_000, DOCUMENT_BYTES_MAX - GROWTH));
-    documents.insert(200, melted_of(1_001, DOCUMENT_BYTES_MAX - GROWTH + 1));
+    documents.insert(100, melted_of(1_000, DOCUMENT_BYTES_MAX - GROWTH, "note"));
+    documents.insert(200, melted_of(1_001, DOCUMENT_BYTES_MAX - GROWTH + 1, "note"));
     let ledger = Ledger::new(&documents).await;
     let plan = ledger.plan();
     let content = plan.content();
@@ -110,6 +111,27 @@ async fn a_document_grows_to_the_greatest_size_and_no_further() {
     let refused = [int32(1_000), int32(1_001)].map(|id| statement(&[id], &set));
     let refused = ledger.tokens.try_update(&refused).await;
     assert_eq!(refused.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test]
+async fn a_field_as_long_as_can_be_undone_goes_there_and_back_and_a_longer_one_is_left() {
+    // Besides `_id`, which takes 4 bytes: the text's length and its end.
+    let long = |number, more| {
+        let text = "x".repeat(UNDONE_BYTES_MAX - 4 - 5 + more);
+        document(&[
+            numbered_id(number),
+            element("transaction_type", &string("melted")),
+            element("status", &string("unspent")),
+            element("spent_at", &string(text)),
+        ])
+    };
+    let mut documents = melted(10);
+    documents.insert(3, long(1_000, 0));
+    documents.insert(7, long(1_001, 1));
+    let ledger = Ledger::new(&documents).await;
+    let content = ledger.plan().content().clone();
+    assert_eq!((content.totals.changes, content.not_changed["no_room"]), (11, 1));
+    there_and_back(&ledger).await;
 }
 
 #[tokio::test]

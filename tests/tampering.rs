@@ -171,6 +171,43 @@ fn no_alteration_of_a_snapshot_goes_unnoticed() {
     assert!(total.detected > 30_000 && total.harmless < 250, "{total:?}");
 }
 
+#[test]
+fn what_is_added_to_a_snapshot_is_no_part_of_it() {
+    let root = scratch();
+    write_snapshot(root.path(), &melted(3), &[wallet()], Compression::None);
+    let manifest_of = |change: &dyn Fn(&mut SnapshotManifest)| {
+        let mut manifest = read_snapshot(root.path()).unwrap().1.unwrap();
+        change(&mut manifest);
+        manifest
+    };
+    let database = root.path().join("nctool");
+    let wallets = ["bson", "metadata.json"].map(|it| database.join(format!("cashu_wallets.{it}")));
+    let tokens_metadata = database.join("cashu_tokens.metadata.json");
+    let kept = fs::read(&tokens_metadata).unwrap();
+    let alone = manifest_of(&|manifest| {
+        manifest.collections.truncate(1);
+        manifest.collections[0].metadata_sha256 = None;
+        let mut table = ChunkTable::new();
+        for chunk in &manifest.collections[0].chunks {
+            table.push(chunk.bytes, chunk.documents, chunk.sha256);
+        }
+        manifest.sha256 = root_hash(&table, None);
+    });
+    wallets.iter().chain([&tokens_metadata]).for_each(|file| fs::remove_file(file).unwrap());
+    fs::remove_file(root.path().join("snapshot.json")).unwrap();
+    write_manifest(root.path(), &alone).unwrap();
+    read_snapshot(root.path()).unwrap();
+
+    fs::write(&tokens_metadata, kept).unwrap();
+    let told = read_snapshot(root.path()).unwrap_err();
+    assert!(told.starts_with("the metadata.json of cashu_tokens is not the one"), "{told}");
+    fs::remove_file(&tokens_metadata).unwrap();
+    fs::write(&wallets[0], b"").unwrap();
+    fs::write(&wallets[1], br#"{"indexes":[],"type":"collection"}"#).unwrap();
+    let told = read_snapshot(root.path()).unwrap_err();
+    assert!(told.starts_with("cashu_wallets is no part of this snapshot"), "{told}");
+}
+
 /// A plan of a few changes in `root`.
 fn write_plan(root: &Path, changes: usize) -> PathBuf {
     write_dump(&root.join("dump"), &melted(changes).concat(), None);

@@ -32,7 +32,7 @@ pub use fingerprint::FingerprintKey;
 pub use reports::WrittenReport;
 pub use rule::{
     ChangedFields, ImagePair, NotChanged, ProposedChange, RULE, RuleOptions, STORED_BYTES_MAX,
-    SpentAt, repaired,
+    SpentAt, UNDONE_BYTES_MAX, repaired,
 };
 pub use shown::{CELL_CHARS_MAX, ROWS_SHOWN_MAX, ShownCell, ShownFindings};
 
@@ -763,7 +763,8 @@ impl<'a> Engine<'a> {
                 work(worker, chunk, &parts)
             },
             sink,
-        )
+        )?;
+        Ok(collection.compare()?)
     }
 
     fn write_reports(

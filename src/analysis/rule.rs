@@ -10,6 +10,10 @@ pub const RULE: &str = "melted_unspent";
 /// Largest document that the server stores, in bytes.
 pub const STORED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Most bytes that the values of `_id`, `spent_at` and `updatedAt`, which undoing needs, may have together: the undo image
+/// stands in one stored document, with room for the rest.
+pub const UNDONE_BYTES_MAX: usize = 14 * 1024 * 1024;
+
 /// `"spent"` as a BSON string value.
 const SPENT: &[u8] = b"\x06\0\0\0spent\0";
 
@@ -56,7 +60,7 @@ macro_rules! reasons {
 reasons! {
     /// A field that would be changed occurs twice: the server must never be asked to write it.
     DuplicateField = "duplicate_field",
-    /// It would be too large for the server afterwards.
+    /// It would be too large for the server afterwards, or its undo image would be.
     NoRoom = "no_room",
     /// The time that `--spent-at` asks for is no date in it.
     NoOwnTime = "no_own_time",
@@ -168,7 +172,9 @@ pub(super) fn propose<'a>(
     };
     let updated_at_after = token.updated_at.map(|_| options.repair_time);
     let after = repaired(token.bytes, spent_at_after, updated_at_after)?;
-    if after.len() > STORED_BYTES_MAX {
+    let undone = [token.id, token.spent_at, token.updated_at].into_iter().flatten();
+    let undone_bytes: usize = undone.map(|value| value.bytes.len()).sum();
+    if after.len() > STORED_BYTES_MAX || undone_bytes > UNDONE_BYTES_MAX {
         return Ok(Err(NotChanged::NoRoom));
     }
     let text = |value: Option<Value<'a>>| value.filter(|v| v.kind == ValueKind::String);

@@ -385,6 +385,8 @@ impl Evidence {
 
 /// Most secrets that one row lists: a spreadsheet's cell holds 32,767 characters.
 const LISTED_MAX: usize = 400;
+/// A secret takes at least so many bytes of a row.
+const LISTED_BYTES_MIN: usize = "; secret 0123456789abcdef of 1 in 2 proofs".len();
 
 /// A proof whose secret occurs more than once.
 #[derive(Debug, Clone, Copy)]
@@ -492,12 +494,15 @@ impl SecretRows {
     ) -> bool {
         let counted = self.listed.iter().filter_map(|it| Some((it, counted(it)?)));
         let mut counted = counted.peekable();
+        // Each row names its record again: one whose names fill more than a cell has longer rows, so that all rows
+        // together stay in proportion to the record.
+        let listed_max = LISTED_MAX.max(self.holder.bytes().len() / LISTED_BYTES_MIN);
         let has_some = counted.peek().is_some();
         while counted.peek().is_some() {
             let mut sum = 0;
             self.detail.clear();
             [judged, ": ", place].into_iter().for_each(|words| self.detail.push_str(words));
-            for (Listed { tag, amount, proofs, .. }, counted) in counted.by_ref().take(LISTED_MAX) {
+            for (Listed { tag, amount, proofs, .. }, counted) in counted.by_ref().take(listed_max) {
                 sum += counted;
                 self.detail.push_str("; secret ");
                 push_hex(&tag[..NAME_BYTES], &mut self.detail);
@@ -660,12 +665,20 @@ mod tests {
         let words = ["double_counted", "neither spendable nor gone here"];
         assert!(secrets.push(&mut rows, code, words, |_| Some(1)));
         assert!(!secrets.push(&mut rows, code, words, |_| None));
-        let rows = String::from_utf8(rows.of(code).take()).unwrap();
-        let details: Vec<_> = rows.lines().map(|row| row.rsplit(',').next().unwrap()).collect();
+        let written = String::from_utf8(rows.of(code).take()).unwrap();
+        let details: Vec<_> = written.lines().map(|row| row.rsplit(',').next().unwrap()).collect();
         let counts: Vec<_> =
             details.iter().map(|it| it.matches("abababababababab").count()).collect();
         assert_eq!(counts, [LISTED_MAX, 1]);
         assert!(details[0].len() < 32_767, "{}", details[0].len());
+        assert!(details[1].len() >= LISTED_BYTES_MIN);
+
+        // A record of long names has no more rows than these are worth.
+        let many = 20_000;
+        secrets.listed = vec![listed; many];
+        secrets.holder.text(&b"n".repeat(many * LISTED_BYTES_MIN / 2));
+        assert!(secrets.push(&mut rows, code, words, |_| Some(1)));
+        assert_eq!(rows.of(code).take().iter().filter(|byte| **byte == b'\n').count(), 2);
     }
 
     proptest! {

@@ -9,8 +9,8 @@ use crate::analysis::RuleOptions;
 use crate::document::{Malformed, Value, find};
 use crate::model::{Check, counted, hash_bytes};
 use crate::plan::{
-    Batch, BuildOptions, PLAN_FILE, Plan, REPORTS_DIRECTORY, SUMMARY_FILE, Table, build,
-    has_parquet, hash_file, summed_files,
+    Batch, BuildOptions, Origin, PLAN_FILE, Plan, REPORTS_DIRECTORY, SUMMARY_FILE, Table,
+    build_as_of, has_parquet, hash_file, summed_files,
 };
 use crate::progress::{Progress, Unit};
 use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
@@ -208,7 +208,9 @@ fn repeat(
     options.parquet = has_parquet(plan.directory());
     options.tool.clone_from(&plan.content().tool);
     let again = scratch.path().join("plan");
-    build(snapshot, &again, &options, &|| Duration::ZERO, progress)?;
+    // The hash tells that the documents are the same; their form may say less of where they came from.
+    let origin = Origin::recorded(&plan.content().snapshot);
+    build_as_of(origin, snapshot, &again, &options, &|| Duration::ZERO, progress)?;
     let summary = format!("{REPORTS_DIRECTORY}/{SUMMARY_FILE}");
     let files: Vec<String> =
         summed_files(plan.directory()).into_iter().filter(|file| *file != summary).collect();

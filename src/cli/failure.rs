@@ -141,6 +141,8 @@ fn snapshot(error: &SnapshotError) -> (Exit, &'static str) {
         SnapshotError::Manifest { .. }
         | SnapshotError::Incoherent(_)
         | SnapshotError::Metadata { .. }
+        | SnapshotError::Unrecorded { .. }
+        | SnapshotError::Root { .. }
         | SnapshotError::Altered { .. } => (Exit::Failed, "altered_snapshot"),
     }
 }

@@ -9,7 +9,7 @@ use super::expression::{
     one_if, read, text,
 };
 use super::figures::sums_and_users;
-use crate::analysis::{STORED_BYTES_MAX, SpentAt};
+use crate::analysis::{STORED_BYTES_MAX, SpentAt, UNDONE_BYTES_MAX};
 use crate::model::{FindingCode, Status, TransactionType};
 use mongodb::bson::{Bson, Document, doc};
 
@@ -74,12 +74,13 @@ fn facts() -> Document {
         "spent_at": one("$spent_at"),
         "created_at": is("$createdAt", "date"),
         "updated_at": one("$updatedAt"),
+        "own_id": one("$_id"),
         "bytes": {"$bsonSize": "$$ROOT"},
         "has_field_twice": has_field_twice(),
     }
 }
 
-/// Type and size of a field that the rule changes: `{type, bytes}`, without the value.
+/// Type and size of `_id` or of a field that the rule changes: `{type, bytes}`, without the value.
 fn one(field: &str) -> Bson {
     /// A document of 5 bytes around the type and a name of one character with its end.
     const AROUND: i32 = 5 + 1 + 2;
@@ -149,8 +150,8 @@ fn left_as_it_is(spent_at: SpentAt) -> Bson {
     )
 }
 
-/// Whether the document would be larger than the server stores after the repair: `unspent` becomes
-/// `spent`, `spent_at` a date, whether it was there or not, and `updatedAt` one where it was there.
+/// Whether the document would be larger than the server stores after the repair, or its undo image would be: `unspent`
+/// becomes `spent`, `spent_at` a date, whether it was there or not, and `updatedAt` one where it was there.
 fn has_no_room() -> Bson {
     const DATE: i32 = 8;
     const NEW_SPENT_AT: i32 = 1 + 9 + DATE; // type, name, value
@@ -165,8 +166,12 @@ fn has_no_room() -> Bson {
         replaced("$spent_at", NEW_SPENT_AT),
         replaced("$updated_at", 0),
     ];
-    let most = i64::try_from(STORED_BYTES_MAX).unwrap_or(i64::MAX);
-    doc! {"$gt": [{"$add": parts.to_vec()}, most]}.into()
+    let undone = ["$own_id.bytes", "$spent_at.bytes", "$updated_at.bytes"].map(Bson::from);
+    let is_above = |parts: &[Bson], most| -> Bson {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        doc! {"$gt": [{"$add": parts.to_vec()}, most]}.into()
+    };
+    any([is_above(&parts, STORED_BYTES_MAX), is_above(&undone, UNDONE_BYTES_MAX)])
 }
 
 /// Every figure and what a document adds to it.

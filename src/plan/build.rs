@@ -20,6 +20,7 @@ use crate::publish::{
     sync_directory, write_file,
 };
 use crate::sealed::seal;
+use crate::snapshot::format::{Consistency, Presence, Source};
 use crate::snapshot::identity::ChunkTable;
 use crate::snapshot::{Snapshot, SnapshotError};
 use sha2::{Digest, Sha256};
@@ -62,12 +63,60 @@ pub enum BuildError {
     Publish(#[from] PublishError),
 }
 
+/// Where documents came from, as a plan records it. The same documents may come in another form that says less.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    consistency: Consistency,
+    cluster_time: Option<String>,
+    source: Option<Source>,
+    secrets: Presence,
+    db: Option<String>,
+    tokens: String,
+}
+
+impl Origin {
+    fn of(snapshot: &Snapshot) -> Origin {
+        Origin {
+            consistency: snapshot.consistency(),
+            cluster_time: snapshot.cluster_time().map(str::to_owned),
+            source: snapshot.source().cloned(),
+            secrets: snapshot.secrets(),
+            db: snapshot.input.db.clone(),
+            tokens: snapshot.input.tokens.name.clone(),
+        }
+    }
+
+    /// As a plan has it already.
+    pub(crate) fn recorded(planned: &PlannedSnapshot) -> Origin {
+        Origin {
+            consistency: planned.consistency,
+            cluster_time: planned.cluster_time.clone(),
+            source: planned.source.clone(),
+            secrets: planned.secrets,
+            db: planned.db.clone(),
+            tokens: planned.tokens.clone(),
+        }
+    }
+}
+
 /// Analyses `snapshot` and publishes the plan as `directory`. `elapsed` tells the time since the
 /// command began; it goes into the report's measured figures and nowhere else.
 ///
 /// # Errors
 /// [`BuildError`]; then there is no `directory`.
 pub fn build(
+    snapshot: &Snapshot,
+    directory: &Path,
+    options: &BuildOptions,
+    elapsed: &dyn Fn() -> Duration,
+    progress: &Progress,
+) -> Result<AnalyzeReport, BuildError> {
+    build_as_of(Origin::of(snapshot), snapshot, directory, options, elapsed, progress)
+}
+
+/// As [`build`], with an origin that is known better than from the snapshot.
+pub(crate) fn build_as_of(
+    origin: Origin,
     snapshot: &Snapshot,
     directory: &Path,
     options: &BuildOptions,
@@ -81,7 +130,7 @@ pub fn build(
         write_parquet(staged.path(), progress)?;
     }
     let count = batches.len() as u64;
-    let content = plan_file(snapshot, &analysis, options, batches);
+    let content = plan_file(origin, &analysis, options, batches);
     let sha256 = write_plan(&staged.path().join(PLAN_FILE), &content)?;
     let plan = PlanReport {
         sha256,
@@ -93,7 +142,8 @@ pub fn build(
     let documents =
         analysis.tokens.documents() + analysis.wallets.as_ref().map_or(0, ChunkTable::documents);
     let performance = || PerformanceReport::new(content.snapshot.bytes, documents, elapsed());
-    let mut summary = report(snapshot, &analysis, plan, performance());
+    let notes = snapshot.input.notes.clone();
+    let mut summary = report(&content.snapshot, notes, &analysis, plan, performance());
     write_page(staged.path(), &content, sha256, &summary, &analysis)?;
     summary.performance = performance();
     write_summary(staged.path(), &summary, &analysis, changes_sha256)?;
@@ -194,7 +244,7 @@ fn write_plan(path: &Path, content: &PlanFile) -> Result<Sha256Hash, PublishErro
 }
 
 fn plan_file(
-    snapshot: &Snapshot,
+    origin: Origin,
     analysis: &Analysis,
     options: &BuildOptions,
     batches: Vec<BatchRecord>,
@@ -214,12 +264,12 @@ fn plan_file(
         },
         snapshot: PlannedSnapshot {
             sha256: analysis.snapshot,
-            consistency: snapshot.consistency(),
-            cluster_time: snapshot.cluster_time().map(str::to_owned),
-            source: snapshot.source().cloned(),
-            secrets: snapshot.secrets(),
-            db: snapshot.input.db.clone(),
-            tokens: snapshot.input.tokens.name.clone(),
+            consistency: origin.consistency,
+            cluster_time: origin.cluster_time,
+            source: origin.source,
+            secrets: origin.secrets,
+            db: origin.db,
+            tokens: origin.tokens,
             tokens_documents: analysis.tokens.documents(),
             wallets_documents: analysis.wallets.as_ref().map(ChunkTable::documents),
             bytes: analysis.tokens.bytes() + analysis.wallets.as_ref().map_or(0, ChunkTable::bytes),

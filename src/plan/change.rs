@@ -3,7 +3,7 @@
 //! A BSON document: `_id` (the token's own), `ordinal` (int64, the token's number in the snapshot),
 //! `rule`, what identifies the token to people (`npub`, `wallet_id`, `mint_url`, `transaction_id`,
 //! `amount`, `createdAt`, each as in the token, or absent; also where its value could hold a bearer
-//! secret), `before` and `after` (documents with the fields `status`, `spent_at`, `updatedAt`; a field
+//! secret or is longer than [`SHOWN_BYTES_MAX`]), `before` and `after` (documents with the fields `status`, `spent_at`, `updatedAt`; a field
 //! that is absent there is absent in the token), and `bytesBefore`, `bytesAfter` (int64),
 //! `sha256Before`, `sha256After` (binary, 32 bytes) of the whole token. It holds no proof; the token's `_id` and the
 //! fields' old values stand as they are, whatever they hold, as undoing needs them.
@@ -11,12 +11,15 @@
 use crate::analysis::{ProposedChange, RULE};
 use crate::document::{
     DocumentBuilder, Malformed, Value, ValueKind, elements, may_hold_secret, remove_field,
-    set_field, validate,
+    set_field, validate_value,
 };
 use crate::model::{Sha256Hash, Timestamp, hash_bytes};
 
 /// The fields that a change sets, in the order in which they are set.
 const FIELDS: [&str; 3] = ["status", "spent_at", "updatedAt"];
+
+/// Longest value that is taken over for people, in bytes.
+const SHOWN_BYTES_MAX: usize = 64 * 1024;
 
 /// The fields of a change's document that are read.
 const NAMES: [&str; 15] = [
@@ -45,15 +48,15 @@ pub fn encode(change: &ProposedChange<'_>, out: &mut Vec<u8>) {
         .value("_id", change.id)
         .int64("ordinal", ordinal)
         .text("rule", RULE)
-        .value_if("npub", harmless(change.npub))
-        .value_if("wallet_id", harmless(change.wallet_id))
-        .value_if("mint_url", harmless(change.mint_url))
-        .value_if("transaction_id", harmless(change.transaction_id));
+        .value_if("npub", shown(change.npub))
+        .value_if("wallet_id", shown(change.wallet_id))
+        .value_if("mint_url", shown(change.mint_url))
+        .value_if("transaction_id", shown(change.transaction_id));
     if let Some(amount) = change.amount {
         builder = builder.int64("amount", amount);
     }
     builder = builder
-        .value_if("createdAt", harmless(change.created_at))
+        .value_if("createdAt", shown(change.created_at))
         .open("before")
         .value("status", change.before.status)
         .value_if("spent_at", change.before.spent_at)
@@ -74,9 +77,9 @@ pub fn encode(change: &ProposedChange<'_>, out: &mut Vec<u8>) {
         .finish();
 }
 
-/// A value for people, left out when it could hold a bearer secret.
-fn harmless(value: Option<Value<'_>>) -> Option<Value<'_>> {
-    value.filter(|value| !may_hold_secret(*value))
+/// A value for people, left out when it could hold a bearer secret or is longer than anybody reads.
+fn shown(value: Option<Value<'_>>) -> Option<Value<'_>> {
+    value.filter(|value| value.bytes.len() <= SHOWN_BYTES_MAX && !may_hold_secret(*value))
 }
 
 /// A change read back, in place.
@@ -173,10 +176,11 @@ impl<'a> Change<'a> {
     /// # Errors
     /// [`ChangeFault`] when it is not one.
     pub fn decode(document: &'a [u8]) -> Result<Change<'a>, ChangeFault> {
-        validate(document)?;
         let mut values = [None; NAMES.len()];
         for element in elements(document)? {
             let element = element?;
+            // A token's fields stand one level deeper in `before`.
+            validate_value(&element, 0)?;
             if let Some(place) = NAMES.iter().position(|name| name.as_bytes() == element.name) {
                 values[place].get_or_insert(element.value);
             }

@@ -20,6 +20,7 @@ mod tables;
 mod timeline;
 
 pub use build::{BuildError, BuildOptions, build};
+pub(crate) use build::{Origin, build_as_of};
 pub use change::{Change, ChangeFault, FieldImages, encode};
 pub use columns::{PARQUET_REPORTS, ParquetReport, ParquetReportError, has_parquet};
 pub use file::{

@@ -1,10 +1,9 @@
 //! The result object of `analyze`, which is `reports/summary.json` as well.
 
+use super::file::PlannedSnapshot;
 use crate::analysis::{Analysis, FindingTotals};
 use crate::model::{FindingCode, JsonAmount, Sha256Hash, Timestamp};
-use crate::snapshot::Snapshot;
 use crate::snapshot::format::Consistency;
-use crate::snapshot::identity::ChunkTable;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -142,15 +141,14 @@ pub fn seconds_of(elapsed: Duration) -> f64 {
 
 /// The report's part that follows from the analysis alone.
 pub(super) fn report(
-    snapshot: &Snapshot,
+    snapshot: &PlannedSnapshot,
+    notes: Vec<String>,
     analysis: &Analysis,
     plan: PlanReport,
     performance: PerformanceReport,
 ) -> AnalyzeReport {
     let totals = &analysis.totals;
-    let has_wallets = analysis.wallets.is_some();
-    let wallets = analysis.wallets.as_ref().map(ChunkTable::documents);
-    let bytes = analysis.tokens.bytes() + analysis.wallets.as_ref().map_or(0, ChunkTable::bytes);
+    let (tokens, wallets) = (snapshot.tokens_documents, snapshot.wallets_documents);
     let problematic = totals.of(FindingCode::InconsistentStatus).count;
     let not_changed = crate::analysis::NotChanged::ALL.iter().filter_map(|reason| {
         let count = totals.not_changed[*reason as usize];
@@ -158,17 +156,14 @@ pub(super) fn report(
     });
     AnalyzeReport {
         snapshot: SnapshotReport {
-            sha256: Some(analysis.snapshot),
-            consistency: snapshot.consistency(),
-            cluster_time: snapshot.cluster_time().map(str::to_owned),
-            bytes,
-            documents: DocumentsReport {
-                cashu_tokens: analysis.tokens.documents(),
-                cashu_wallets: wallets,
-            },
+            sha256: Some(snapshot.sha256),
+            consistency: snapshot.consistency,
+            cluster_time: snapshot.cluster_time.clone(),
+            bytes: snapshot.bytes,
+            documents: DocumentsReport { cashu_tokens: tokens, cashu_wallets: wallets },
         },
         stats: StatsReport {
-            total_tokens: analysis.tokens.documents(),
+            total_tokens: tokens,
             total_melted_tokens: totals.melted,
             problematic_tokens: problematic,
             spent_melted_tokens: totals.spent_melted,
@@ -180,11 +175,11 @@ pub(super) fn report(
             total_amount_affected: JsonAmount(totals.amount_changed),
             affected_users: totals.users_changed,
         },
-        findings: findings_object(|code| totals.of(code), has_wallets),
+        findings: findings_object(|code| totals.of(code), wallets.is_some()),
         health_score: health_score(problematic, totals.melted),
         plan: Some(plan),
         not_changed: not_changed.collect(),
-        notes: snapshot.input.notes.clone(),
+        notes,
         performance,
     }
 }

@@ -55,12 +55,32 @@ pub enum SnapshotError {
     },
     /// A collection's options and indexes are not those of the snapshot.
     #[error(
-        "the metadata.json of {collection} is not the one of this snapshot: it was altered or lost; copy \
-         the snapshot anew"
+        "the metadata.json of {collection} is not the one of this snapshot: it was altered, added or lost; \
+         copy the snapshot anew"
     )]
     Metadata {
         /// Which collection.
         collection: String,
+    },
+    /// A collection that `snapshot.json` does not record.
+    #[error(
+        "{collection} is no part of this snapshot, whose {FILE_NAME} does not record it: it was added later; \
+         copy the snapshot anew"
+    )]
+    Unrecorded {
+        /// Which collection.
+        collection: String,
+    },
+    /// The collections by themselves are right, and together they are not.
+    #[error(
+        "the documents have the root hash {seen}, and those that were exported have {expected}: a \
+         collection was added or lost; copy the snapshot anew"
+    )]
+    Root {
+        /// What the manifest says.
+        expected: Sha256Hash,
+        /// What is there.
+        seen: Sha256Hash,
     },
     /// `snapshot.json` contradicts itself.
     #[error("{} contradicts itself: its tables and hashes do not fit; export anew", .0.display())]
@@ -111,8 +131,8 @@ impl Snapshot {
         }
         let mut input = Input::open(path, &options)?;
         if let Some(manifest) = &manifest {
-            compare_metadata(manifest, Role::Tokens, Some(&input.tokens))?;
-            compare_metadata(manifest, Role::Wallets, input.wallets.as_ref())?;
+            compare_collection(manifest, Role::Tokens, Some(&input.tokens))?;
+            compare_collection(manifest, Role::Wallets, input.wallets.as_ref())?;
         }
         if input.wallets.is_none() && input.notes.iter().all(|note| !note.contains("wallets")) {
             input
@@ -161,7 +181,7 @@ impl Snapshot {
         };
         compare_chunks(manifest, Role::Tokens, Some(tokens))?;
         compare_chunks(manifest, Role::Wallets, wallets)?;
-        Ok(root)
+        Err(SnapshotError::Root { expected: manifest.sha256, seen: root })
     }
 
     /// Compares the tokens alone with the manifest's table, for work that reads nothing else.
@@ -176,19 +196,22 @@ impl Snapshot {
     }
 }
 
-/// Compares what lies beside the documents, which a restored copy would take over.
-fn compare_metadata(
+/// Compares which collections there are, and what lies beside their documents, which a restored copy would take over.
+fn compare_collection(
     manifest: &SnapshotManifest,
     role: Role,
     collection: Option<&Collection>,
 ) -> Result<(), SnapshotError> {
-    let Some(recorded) = manifest.collection(role) else { return Ok(()) };
+    let Some(recorded) = manifest.collection(role) else {
+        return match collection {
+            Some(found) => Err(SnapshotError::Unrecorded { collection: found.name.clone() }),
+            None => Ok(()),
+        };
+    };
     let seen = collection.and_then(|found| found.metadata_json.as_deref()).map(hash_bytes);
-    match recorded.metadata_sha256 {
-        Some(expected) if seen != Some(expected) => {
-            Err(SnapshotError::Metadata { collection: recorded.name.clone() })
-        }
-        _ => Ok(()),
+    match seen == recorded.metadata_sha256 {
+        true => Ok(()),
+        false => Err(SnapshotError::Metadata { collection: recorded.name.clone() }),
     }
 }
 

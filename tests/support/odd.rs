@@ -89,6 +89,8 @@ fn containers() -> Vec<(&'static str, RawValue)> {
         ("array with names 5 and 7", odd_array(&["5", "7"])),
         ("array with one name twice", odd_array(&["0", "0"])),
         ("array with names that are no numbers", odd_array(&["x", ""])),
+        ("documents 99 deep", deep(ValueKind::Document, 99)),
+        ("arrays 99 deep", deep(ValueKind::Array, 99)),
         ("documents 100 deep", deep(ValueKind::Document, 100)),
         ("arrays 100 deep", deep(ValueKind::Array, 100)),
         ("code with scope", code_with_scope()),

@@ -38,6 +38,9 @@ pub(crate) const CODES: [&str; 15] = [
 
 const DOCUMENT_BYTES_AFTER_MAX: usize = 16_777_216;
 
+/// Most bytes of the values that undoing needs.
+const UNDONE_BYTES_MAX: usize = 14_680_064;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SpentAt {
     Repair,
@@ -861,7 +864,11 @@ fn change_of(
             after: before("updatedAt").map(|_| repair_time),
         },
     };
-    if repaired_document(token.bytes, &change).len() > DOCUMENT_BYTES_AFTER_MAX {
+    let undone = [&change.id, &change.spent_at.before, &change.updated_at.before];
+    let undone_bytes: usize = undone.into_iter().flatten().map(|value| value.bytes.len()).sum();
+    if repaired_document(token.bytes, &change).len() > DOCUMENT_BYTES_AFTER_MAX
+        || undone_bytes > UNDONE_BYTES_MAX
+    {
         return Err("no_room");
     }
     change.spent_at.after = Some(time.ok_or("no_own_time")?);

@@ -178,7 +178,9 @@ fn reason(word: &str) -> &'static str {
             "A field that the repair would set occurs twice in the record. Writing to such a record \
              could make the database’s copies differ; a person must decide what it should be."
         }
-        "no_room" => "The record would be larger than the database can store.",
+        "no_room" => {
+            "The record, or what is kept to undo its repair, would be larger than the database can store."
+        }
         "no_own_time" => {
             "The plan was asked to use the record’s own time, and it has none that is a date."
         }

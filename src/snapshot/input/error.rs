@@ -232,7 +232,7 @@ pub enum InputError {
         ratio_max: u32,
     },
     /// The file is not the one that was opened first.
-    #[error("{}: was {expected} bytes long when opened, found {seen}: it was changed or replaced while being read; copy it aside and try again", file.display())]
+    #[error("{}: it was changed or replaced while being read: expected the {expected} bytes that were there when it was opened, seen {}; copy it aside and try again", file.display(), if expected == seen { "other ones".to_owned() } else { seen.to_string() })]
     Changed {
         /// Which file.
         file: PathBuf,

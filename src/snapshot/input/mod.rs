@@ -167,6 +167,15 @@ impl Collection {
         self.plain().map(KnownFile::open).transpose()
     }
 
+    /// Makes sure that the file is as it was when the input was opened, after work that did not read it to its end.
+    ///
+    /// # Errors
+    /// [`InputError`] when somebody has changed or replaced it.
+    pub fn compare(&self) -> Result<(), InputError> {
+        let (Lies::Frames(file) | Lies::Archive { file, .. }) = &self.lies;
+        file.stored.open().map(drop)
+    }
+
     /// The file, when the documents lie in it uncompressed and alone, one after another.
     #[must_use]
     pub fn plain_file(&self) -> Option<&Path> {

@@ -6,7 +6,7 @@
 use super::error::InputError;
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufRead, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ pub(super) struct StoredFile {
     identity: Identity,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Identity(u64, u64);
+/// Which file it is, and when it was last changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// Seconds and nanoseconds of the last change to content or properties, which no program can set.
+    changed: (i64, i64),
+}
 
 impl Identity {
-    #[cfg(unix)]
     fn of(metadata: &Metadata) -> Identity {
-        use std::os::unix::fs::MetadataExt;
-        Identity(metadata.dev(), metadata.ino())
-    }
-
-    #[cfg(not(unix))]
-    fn of(_: &Metadata) -> Identity {
-        Identity(0, 0)
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Identity { device: metadata.dev(), inode: metadata.ino(), changed }
     }
 }
 
@@ -82,11 +82,7 @@ impl StoredFile {
     /// Opens the file for one pass, and makes sure that it is still the same.
     pub(super) fn open(&self) -> Result<StoredReader, InputError> {
         let file = File::open(&self.path).map_err(|error| unreadable(&self.path, &error))?;
-        let metadata = file.metadata().map_err(|error| unreadable(&self.path, &error))?;
-        let same = metadata.is_file() && Identity::of(&metadata) == self.identity;
-        if !same || metadata.len() != self.bytes {
-            return Err(self.changed(metadata.len()));
-        }
+        self.compare(&file)?;
         Ok(StoredReader {
             stored: self.clone(),
             file,
@@ -96,6 +92,16 @@ impl StoredFile {
             ahead_end: 0,
             fault: None,
         })
+    }
+
+    /// Makes sure that `file` is this one, as it was.
+    fn compare(&self, file: &File) -> Result<(), InputError> {
+        let metadata = file.metadata().map_err(|error| unreadable(&self.path, &error))?;
+        let same = metadata.is_file() && Identity::of(&metadata) == self.identity;
+        match same && metadata.len() == self.bytes {
+            true => Ok(()),
+            false => Err(self.changed(metadata.len())),
+        }
     }
 
     /// The error for a file that is not what it was: of another length, or at another position.
@@ -150,6 +156,11 @@ impl StoredReader {
         })
     }
 
+    /// Makes sure that nobody has written to the file since it was opened first.
+    pub(super) fn compare(&self) -> Result<(), InputError> {
+        self.stored.compare(&self.file)
+    }
+
     /// The error for a file that is not what it was, as is seen at `position`.
     pub(super) fn changed(&self, position: u64) -> InputError {
         let length = self.file.metadata().map(|metadata| metadata.len());
@@ -172,6 +183,9 @@ impl StoredReader {
         if ended_early || self.position > self.stored.bytes {
             let fault = self.stored.changed(self.position);
             return Err(self.fail(io::ErrorKind::Other, fault));
+        }
+        if count == 0 && !into.is_empty() {
+            self.compare().map_err(|fault| self.fail(io::ErrorKind::Other, fault))?;
         }
         Ok(count)
     }

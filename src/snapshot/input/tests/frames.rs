@@ -2,7 +2,7 @@ use super::*;
 use crate::model::Sha256Hash;
 use crate::snapshot::identity::ChunkTable;
 use proptest::prelude::*;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use stored::wide;
 
 fn lone(content: &[u8]) -> Result<Vec<u8>, InputError> {
@@ -106,10 +106,9 @@ fn a_file_that_shrinks_grows_or_is_replaced_is_noticed() {
     assert_eq!(reader.next_chunk(&mut chunk), Err(error));
     assert!(matches!(tokens.read(), Err(InputError::Changed { .. })));
 
-    let mut reader = {
-        fs::write(&path, &content).unwrap();
-        tokens.read().unwrap()
-    };
+    fs::write(&path, &content).unwrap();
+    let tokens = open(&path).unwrap().tokens;
+    let mut reader = tokens.read().unwrap();
     let mut longer = fs::File::options().append(true).open(&path).unwrap();
     longer.write_all(&document(100, b'y')).unwrap();
     while reader.next_chunk(&mut chunk).is_ok_and(|more| more) {}
@@ -118,6 +117,43 @@ fn a_file_that_shrinks_grows_or_is_replaced_is_noticed() {
     fs::write(folder.path().join("other"), &content).unwrap();
     fs::rename(folder.path().join("other"), &path).unwrap();
     assert!(matches!(tokens.read(), Err(InputError::Changed { .. })));
+}
+
+/// Writes the same bytes to the file once more, which is a change for whoever looks at times, however coarse they are.
+fn touch(path: &Path, content: &[u8]) {
+    let times = || {
+        let seen = fs::metadata(path).unwrap();
+        (seen.ctime(), seen.ctime_nsec())
+    };
+    let before = times();
+    while times() == before {
+        fs::write(path, content).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_is_written_to_at_its_length_is_noticed_at_its_end_and_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = documents(2_000, 100).concat();
+    for packed in [content.clone(), gzip(&content)] {
+        let path = write(folder.path(), "cashu_tokens.bson", &packed);
+        let tokens = open(&path).unwrap().tokens;
+        let (mut reader, mut chunk) = (tokens.read().unwrap(), Chunk::default());
+        tokens.compare().unwrap();
+        touch(&path, &packed);
+        let error = loop {
+            match reader.next_chunk(&mut chunk) {
+                Ok(true) => {}
+                Ok(false) => panic!("the change was not noticed"),
+                Err(error) => break error,
+            }
+        };
+        let bytes = wide(packed.len());
+        assert_eq!(error, InputError::Changed { file: path, expected: bytes, seen: bytes });
+        assert!(error.to_string().contains("seen other ones"), "{error}");
+        assert!(matches!(tokens.compare(), Err(InputError::Changed { .. })));
+        assert!(matches!(tokens.read(), Err(InputError::Changed { .. })));
+    }
 }
 
 #[test]
