@@ -1,6 +1,6 @@
 //! The rule `melted_unspent`: which documents it changes, and into what bytes.
 
-use super::token::Token;
+use super::token::{FieldOrder, Token};
 use crate::document::{Malformed, Value, ValueKind, set_field};
 use crate::model::{Sha256Hash, Status, Timestamp, hash_bytes};
 
@@ -147,6 +147,29 @@ pub fn repaired(
 /// Whether the rule wants `token` changed.
 pub(super) fn applies(token: &Token<'_>) -> bool {
     token.is_melted() && token.status() == Some(Status::Unspent)
+}
+
+/// Whether `document` is a token of the rule's shape: melted and unspent.
+///
+/// # Errors
+/// [`Malformed`] when the document is broken anywhere.
+pub fn is_problematic(document: &[u8]) -> Result<bool, Malformed> {
+    Ok(count_problematic([document])? == 1)
+}
+
+/// How many of `documents` are tokens of the rule's shape. All are walked to their last bytes.
+///
+/// # Errors
+/// [`Malformed`] when a document is broken anywhere.
+pub fn count_problematic<'a>(
+    documents: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<u64, Malformed> {
+    let (mut order, mut proofs) = (FieldOrder::default(), Vec::new());
+    documents.into_iter().try_fold(0, |count, document| {
+        proofs.clear();
+        let token = Token::parse(document, &mut order, &mut proofs)?;
+        Ok(count + u64::from(applies(&token)))
+    })
 }
 
 /// The change for a token of the rule's shape, or why there is none.
