@@ -310,10 +310,11 @@ impl<'a> Engine<'a> {
             Ok(changes(&result.changes)?)
         })?;
         let written = changes_csv.finish()?;
-        let mut totals = Totals { changes: count, ..Totals::default() };
+        let mut totals = Totals::default();
         for counted in self.finish(workers, Worker::finish)? {
             totals.add(&counted);
         }
+        totals.changes = count;
         Ok((table, totals, written))
     }
 
