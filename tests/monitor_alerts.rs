@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use mongodb::Database;
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use remelt::monitor::alerts::{Priority, Rule};
-use remelt::monitor::{Board, History, check_once};
+use remelt::monitor::{Board, HealthStatus, History, check_once, health_check};
 use remelt::progress::Progress;
 use serde_json::Value;
 use sha2::Sha256;
@@ -113,6 +113,39 @@ async fn every_condition_that_the_ledger_can_hold_fires_and_resolves() {
     )
     .await;
     watched.opened(Rule::HealthOptimal).await;
+    watched.stop().await;
+}
+
+#[tokio::test]
+async fn wallets_that_are_not_there_are_said_and_resolve_nothing() {
+    let shared = shared().await;
+    healthy(&shared.database).await;
+    let tokens = shared.database.collection::<Document>("cashu_tokens");
+    let dangling = doc! {"$set": {"wallet_id": ObjectId::new()}};
+    tokens.update_one(doc! {"_id": 1_i64}, dangling).await.unwrap();
+    let watched = Watched::start(&shared.uri, |_| {});
+    let orphaned = watched.opened(Rule::OrphanedTokens).await;
+    let name = shared.database.name();
+    let rename = async |from: &str, to: &str| {
+        let (from, to) = (format!("{name}.{from}"), format!("{name}.{to}"));
+        let admin = shared.database.client().database("admin");
+        admin.run_command(doc! {"renameCollection": from, "to": to}).await.unwrap();
+    };
+    rename("cashu_wallets", "wallets").await;
+    let degraded = watched.opened(Rule::HealthDegraded).await;
+    assert!(degraded.detail.contains("no collection cashu_wallets"), "{}", degraded.detail);
+    watched.next_pass().await;
+    let open = watched.board.open_alerts();
+    assert!(open.iter().any(|alert| alert.id == orphaned.id), "{open:?}");
+    assert!(open.iter().all(|alert| alert.rule != Rule::HealthOptimal), "{open:?}");
+    let check = health_check(&watched.board, &watched.options, now());
+    assert_eq!(check.status, HealthStatus::Degraded);
+    assert!(check.faults.iter().any(|fault| fault.contains("cashu_wallets")), "{check:?}");
+
+    rename("wallets", "cashu_wallets").await;
+    watched.resolved(Rule::HealthDegraded).await;
+    tokens.delete_one(doc! {"_id": 1_i64}).await.unwrap();
+    assert_eq!(watched.resolved(Rule::OrphanedTokens).await.id, orphaned.id);
     watched.stop().await;
 }
 

@@ -108,6 +108,8 @@ pub struct LedgerFigures {
     pub benign_copies: u64,
     /// Tokens without a wallet.
     pub orphaned_tokens: u64,
+    /// Whether the wallets were not there, so that more tokens may be without one.
+    pub wallets_are_missing: bool,
     /// Users whose balance is wrong.
     pub users_with_issues: u64,
 }
@@ -310,6 +312,9 @@ pub fn judge(situation: &Situation, thresholds: &Thresholds) -> Judgement {
             Rule::BalanceInconsistency,
         ]);
         unknown.extend([Rule::OrphanedTokens, Rule::HealthOptimal]);
+    }
+    if situation.ledger.is_some_and(|figures| figures.wallets_are_missing) {
+        unknown.push(Rule::OrphanedTokens);
     }
     if situation.migration_state.is_none() {
         unknown.push(Rule::MigrationCompleted);
@@ -533,6 +538,20 @@ mod tests {
         assert_eq!(book.open().count(), 1);
         let reopened = judge(&with(|it| it.orphaned_tokens = 1), &Thresholds::default());
         assert_eq!(book.update(&reopened, Timestamp(3)), [], "it is open already");
+    }
+
+    #[test]
+    fn without_wallets_an_alert_about_them_may_open_and_does_not_resolve() {
+        let without = |seen| {
+            let missing = |it: &mut LedgerFigures| {
+                (it.orphaned_tokens, it.wallets_are_missing) = (seen, true);
+            };
+            judge(&with(missing), &Thresholds::default())
+        };
+        let mut book = AlertBook::default();
+        assert_eq!(book.update(&without(1), Timestamp(1)).len(), 1, "one is without in any case");
+        book.update(&without(0), Timestamp(2));
+        assert!(book.open().any(|alert| alert.rule == Rule::OrphanedTokens));
     }
 
     #[test]

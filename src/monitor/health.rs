@@ -113,7 +113,7 @@ pub fn health_check(board: &Board, options: &MonitorOptions, now: Timestamp) -> 
         }),
         integrity: pass.as_ref().map(|pass| pass.report.findings.clone()),
         system: board.system().map(|system| (*system).clone()),
-        faults: system_faults(board, &options.thresholds),
+        faults: system_faults(board, options),
         recent_errors: board.errors(),
         pass: pass_health(board, pass.as_deref()),
         movement: board.movement(),
@@ -160,6 +160,7 @@ impl Pass {
             duplicate_secrets: self.count(duplicates).saturating_sub(benign_copies),
             benign_copies,
             orphaned_tokens: self.count(FindingCode::OrphanedTokens),
+            wallets_are_missing: self.report.snapshot.documents.cashu_wallets.is_none(),
             users_with_issues: self.users_with_issues,
         }
     }
@@ -167,10 +168,17 @@ impl Pass {
 
 /// What is wrong with the system, in sentences.
 #[must_use]
-pub fn system_faults(board: &Board, thresholds: &Thresholds) -> Vec<String> {
+pub fn system_faults(board: &Board, options: &MonitorOptions) -> Vec<String> {
     let mut faults: Vec<String> = board.stale_reason().into_iter().collect();
+    if board.pass().is_some_and(|pass| pass.figures().wallets_are_missing) {
+        faults.push(format!(
+            "there is no collection {}, so tokens whose wallet is gone can't be told; check \
+             --wallets and whether the collection was dropped or renamed",
+            options.wallets
+        ));
+    }
     if let Some(system) = board.system() {
-        faults.extend(faults_of(&system, thresholds));
+        faults.extend(faults_of(&system, &options.thresholds));
     }
     faults
 }
@@ -210,7 +218,7 @@ pub fn health_status(board: &Board, options: &MonitorOptions) -> HealthStatus {
         && figures.users_with_issues == 0
         && figures.duplicate_secrets == 0
         && figures.orphaned_tokens == 0;
-    if is_clean && system_faults(board, &options.thresholds).is_empty() {
+    if is_clean && system_faults(board, options).is_empty() {
         HealthStatus::Healthy
     } else {
         HealthStatus::Degraded
@@ -222,7 +230,7 @@ pub(super) fn situation(board: &Board, options: &MonitorOptions, now: Timestamp)
     let runs = board.runs().borrow().clone();
     Situation {
         ledger: board.pass().map(|pass| pass.figures()),
-        system_faults: system_faults(board, &options.thresholds),
+        system_faults: system_faults(board, options),
         migration_state: runs.read_at.map(|_| runs.migration_state.clone()),
         execution: longest_execution(board, now),
     }
