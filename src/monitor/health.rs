@@ -236,15 +236,14 @@ pub(super) fn situation(board: &Board, options: &MonitorOptions, now: Timestamp)
     }
 }
 
-/// The longest of: the pass under way, or else the latest one, and the runs under way.
+/// The longest of the pass under way, the latest one, and the runs under way.
 fn longest_execution(board: &Board, now: Timestamp) -> Option<(String, Duration)> {
     let since = |at: Timestamp| {
         Duration::from_millis(u64::try_from(now.0.saturating_sub(at.0)).unwrap_or(0))
     };
-    let pass = match board.pass_state().under_way_since {
-        Some(at) => Some(since(at)),
-        None => board.pass().map(|pass| pass.took),
-    };
+    let under_way = board.pass_state().under_way_since.map(since);
+    let latest = board.pass().map(|pass| pass.took);
+    let pass = pass_time(under_way, latest);
     let pass = pass.map(|took| ("The pass over the ledger".to_owned(), took));
     let runs = board.runs().borrow().clone();
     let runs = runs
@@ -253,4 +252,25 @@ fn longest_execution(board: &Board, now: Timestamp) -> Option<(String, Duration)
         .filter(|run| run.is_active)
         .filter_map(|run| Some((format!("Run {}", run.run_id), since(run.started_at?))));
     pass.into_iter().chain(runs).max_by_key(|(_, took)| *took)
+}
+
+/// How long passes take: as the latest one, until the one under way has taken longer. By the latter alone
+/// every pass would seem short when it begins.
+fn pass_time(under_way: Option<Duration>, latest: Option<Duration>) -> Option<Duration> {
+    under_way.max(latest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_that_begins_does_not_hide_that_the_latest_one_was_long() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(pass_time(seconds(1), seconds(40)), seconds(40));
+        assert_eq!(pass_time(seconds(41), seconds(40)), seconds(41));
+        assert_eq!(pass_time(None, seconds(40)), seconds(40));
+        assert_eq!(pass_time(seconds(1), None), seconds(1), "the first one");
+        assert_eq!(pass_time(None, None), None);
+    }
 }
