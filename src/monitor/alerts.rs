@@ -210,6 +210,12 @@ impl AlertBook {
         book
     }
 
+    /// The alerts, oldest first.
+    #[must_use]
+    pub fn into_alerts(self) -> Vec<Alert> {
+        self.alerts.into()
+    }
+
     /// All alerts: the open ones, most urgent first; then the others, latest first.
     #[must_use]
     pub fn all(&self) -> Vec<&Alert> {

@@ -2,9 +2,9 @@
 //!
 //! One JSON object a line, appended as things happen; of several lines of one alert the last holds. A
 //! line that can't be read (the end of one cut off by a crash) is skipped. At the start, and whenever the files
-//! have grown to twice what is kept, they are rewritten.
+//! have grown to twice what is kept, they are rewritten with what is kept, open alerts always among it.
 
-use super::alerts::{Alert, HISTORY_MAX};
+use super::alerts::{Alert, AlertBook, HISTORY_MAX};
 use super::board::{Board, TREND_POINTS_MAX, TrendPoint};
 use crate::publish::{PublishError, at, create_private_directories, write_file};
 use serde::Serialize;
@@ -48,11 +48,11 @@ impl History {
         create_private_directories(directory)?;
         let lines: Vec<Alert> = read_lines(&directory.join(ALERTS_FILE))?;
         let alerts: BTreeMap<u64, Alert> = lines.into_iter().map(|it| (it.id, it)).collect();
-        let mut alerts: Vec<Alert> = alerts.into_values().collect();
-        alerts.drain(..alerts.len().saturating_sub(HISTORY_MAX));
+        let alerts = AlertBook::restored(alerts.into_values().collect()).into_alerts();
         let mut trend: Vec<TrendPoint> = read_lines(&directory.join(TREND_FILE))?;
         trend.drain(..trend.len().saturating_sub(TREND_POINTS_MAX));
-        let history = History { directory: Some(directory.to_path_buf()), lines: Mutex::default() };
+        let lines = Mutex::new([alerts.len(), trend.len()]);
+        let history = History { directory: Some(directory.to_path_buf()), lines };
         history.rewrite(ALERTS_FILE, &alerts)?;
         history.rewrite(TREND_FILE, &trend)?;
         Ok((history, Remembered { alerts, trend }))
@@ -124,5 +124,85 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, PublishError> 
             .split(|byte| *byte == b'\n')
             .filter_map(|line| serde_json::from_slice(line).ok())
             .collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::alerts::{AlertState, Priority, Rule};
+    use super::*;
+    use crate::model::Timestamp;
+
+    fn alert(id: u64, state: AlertState) -> Alert {
+        Alert {
+            id,
+            rule: Rule::OrphanedTokens,
+            priority: Priority::Medium,
+            state,
+            title: String::new(),
+            detail: String::new(),
+            value: None,
+            threshold: None,
+            action: String::new(),
+            opened_at: Timestamp(0),
+            updated_at: Timestamp(0),
+            resolved_at: None,
+            times: 1,
+        }
+    }
+
+    fn board(alerts: Vec<Alert>) -> Board {
+        Board::new(Timestamp(0), alerts, Vec::new())
+    }
+
+    fn lines_of(directory: &Path) -> usize {
+        fs::read_to_string(directory.join(ALERTS_FILE)).unwrap().lines().count()
+    }
+
+    #[test]
+    fn an_open_alert_is_remembered_however_many_came_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (history, _) = History::open(Some(directory.path())).unwrap();
+        let board = board(Vec::new());
+        history.alert(&alert(1, AlertState::Open), &board).unwrap();
+        let later = 2..2 + HISTORY_MAX as u64;
+        later.for_each(|id| history.alert(&alert(id, AlertState::Resolved), &board).unwrap());
+        for start in 1..=2 {
+            let (_, remembered) = History::open(Some(directory.path())).unwrap();
+            let ids: Vec<u64> = remembered.alerts.iter().map(|alert| alert.id).collect();
+            assert_eq!((ids.len(), ids[0], ids[1]), (HISTORY_MAX, 1, 3), "start {start}");
+            assert_eq!(remembered.alerts[0].state, AlertState::Open);
+        }
+    }
+
+    #[test]
+    fn of_several_lines_of_one_alert_the_last_holds_and_half_a_line_is_skipped() {
+        let directory = tempfile::tempdir().unwrap();
+        let (history, _) = History::open(Some(directory.path())).unwrap();
+        let board = board(Vec::new());
+        history.alert(&alert(1, AlertState::Open), &board).unwrap();
+        history.alert(&alert(1, AlertState::Resolved), &board).unwrap();
+        let path = directory.path().join(ALERTS_FILE);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, [&*whole, &whole[..20]].concat()).unwrap();
+        let (_, remembered) = History::open(Some(directory.path())).unwrap();
+        assert_eq!(remembered.alerts, [alert(1, AlertState::Resolved)]);
+        assert_eq!(lines_of(directory.path()), 1, "rewritten with what is kept");
+    }
+
+    #[test]
+    fn the_file_never_holds_more_than_twice_what_is_kept_over_restarts_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept: Vec<Alert> =
+            (1..=HISTORY_MAX as u64).map(|id| alert(id, AlertState::Resolved)).collect();
+        let board = board(kept.clone());
+        let (history, _) = History::open(Some(directory.path())).unwrap();
+        kept.iter().for_each(|alert| history.alert(alert, &board).unwrap());
+        let (history, remembered) = History::open(Some(directory.path())).unwrap();
+        assert_eq!(remembered.alerts.len(), HISTORY_MAX);
+        kept.iter().for_each(|alert| history.alert(alert, &board).unwrap());
+        assert_eq!(lines_of(directory.path()), 2 * HISTORY_MAX);
+        history.alert(&kept[0], &board).unwrap();
+        assert_eq!(lines_of(directory.path()), HISTORY_MAX, "rewritten");
     }
 }
