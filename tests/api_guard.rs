@@ -5,8 +5,10 @@ use crate::support::api::{
 };
 use crate::support::http::{connect, exchange};
 use remelt::api::{ApiOptions, ServeError, Tls, TlsError};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use tokio::net::TcpSocket;
 
 /// Every path that wants the token, with its method.
 pub(crate) const PATHS: [(&str, &str); 17] = [
@@ -206,6 +208,52 @@ fn a_head_that_dribbles_is_cut_off() {
     assert!(exchange(stream, b"").is_none_or(|answer| answer.status == 408));
     // A client that says nothing at all.
     assert!(exchange(connect(api.address), b"").is_none_or(|answer| answer.status == 408));
+}
+
+#[test]
+fn a_client_that_never_reads_its_answers_is_cut_off() {
+    let (_, api) = damaged();
+    let mut stream = connect(api.address);
+    stream.set_write_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let error = loop {
+        if let Err(error) = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") {
+            break error.kind();
+        }
+    };
+    let cut_off = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+    assert!(cut_off.contains(&error), "it could still not send after a minute: {error:?}");
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let api = empty(|options| options.behind_proxy = false);
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let ask = |mut stream: &TcpStream| {
+        let _ = stream.write_all(request); // of one that is closed it may fail
+        let mut first = [0; 1];
+        matches!(stream.read(&mut first), Ok(1))
+    };
+    let mut held: Vec<TcpStream> = (0..64).map(|_| connect(api.address)).collect();
+    assert!(held.iter().all(ask), "64 are served");
+    assert!(!ask(&connect(api.address)), "one more is closed");
+    assert!(ask(&connect_from("127.0.0.2", api.address)), "another address is counted by itself");
+    held.truncate(1);
+    while !ask(&connect(api.address)) {} // closed ones leave room
+    let behind = empty(|_| {});
+    let held: Vec<TcpStream> = (0..65).map(|_| connect(behind.address)).collect();
+    assert!(held.iter().all(ask), "a proxy asks for many");
+}
+
+/// A connection from another loopback address.
+fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
+        socket.connect(address).await.unwrap().into_std().unwrap()
+    });
+    stream.set_nonblocking(false).unwrap();
+    stream
 }
 
 #[test]

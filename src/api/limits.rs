@@ -61,7 +61,7 @@ impl Limits {
 }
 
 /// One customer has a whole /64 of IPv6.
-fn network(client: IpAddr) -> IpAddr {
+pub(super) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => {
             let bits = address.to_bits() >> 64 << 64;

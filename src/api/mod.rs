@@ -8,6 +8,7 @@
 mod answer;
 mod answers;
 mod client;
+mod connections;
 mod estimate;
 mod guard;
 mod limits;

@@ -1,5 +1,6 @@
-//! Listening: where it is allowed, how many connections, and an end in good order.
+//! Listening: where it is allowed, and an end in good order.
 
+use super::connections::Bounded;
 use super::limits::FORGET_EVERY;
 use super::options::ApiOptions;
 use super::router::router;
@@ -7,17 +8,13 @@ use super::state::Api;
 use super::tls::{Tls, TlsError};
 use crate::monitor::{Board, MonitorOptions};
 use axum_server::Handle;
-use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use futures_util::future::{Either, Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Connections at the same time; more are closed at once.
-const CONNECTIONS_MAX: usize = 1024;
 /// For the header of a request, and for the next request on a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For answers under way when the end comes.
@@ -69,24 +66,20 @@ pub async fn serve(
         |error: io::Error| ServeError::Listen { listen, reason: crate::publish::io_reason(&error) };
     let listener = TcpListener::bind(listen).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    let behind_proxy = options.behind_proxy;
     let api = Arc::new(Api::new(board, monitor_options, options, stop.clone()));
     let service = router(&api).into_make_service_with_connect_info::<SocketAddr>();
     let handle = Handle::new();
+    let bounded = Bounded::new(handle.clone(), behind_proxy);
     let mut server = axum_server::from_tcp(listener).map_err(failed)?.handle(handle.clone());
     server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
     let server = server.http1_only().first_request_timeout(HEADER_TIMEOUT);
-    let bounded = |acceptor| Bounded { acceptor, handle: handle.clone() };
     let served = async {
         match tls {
-            None => {
-                server
-                    .map(|plain| Bounded { acceptor: plain, handle: handle.clone() })
-                    .serve(service)
-                    .await
-            }
+            None => server.map(|_| bounded).serve(service).await,
             Some(tls) => {
                 let config = RustlsConfig::from_config(tls);
-                let acceptor = bounded(RustlsAcceptor::new(config));
+                let acceptor = RustlsAcceptor::new(config).acceptor(bounded);
                 server.acceptor(acceptor).serve(service).await
             }
         }
@@ -109,27 +102,4 @@ pub async fn serve(
         () = forgetting => Ok(()),
     };
     served.map_err(|error| ServeError::Broken { reason: crate::publish::io_reason(&error) })
-}
-
-/// Takes no more than [`CONNECTIONS_MAX`] connections.
-#[derive(Clone)]
-struct Bounded<A> {
-    acceptor: A,
-    handle: Handle<SocketAddr>,
-}
-
-impl<A, I, S> Accept<I, S> for Bounded<A>
-where
-    A: Accept<I, S>,
-{
-    type Stream = A::Stream;
-    type Service = A::Service;
-    type Future = Either<A::Future, Ready<io::Result<(A::Stream, A::Service)>>>;
-
-    fn accept(&self, stream: I, service: S) -> Self::Future {
-        if self.handle.connection_count() > CONNECTIONS_MAX {
-            return Either::Right(ready(Err(io::ErrorKind::ConnectionRefused.into())));
-        }
-        Either::Left(self.acceptor.accept(stream, service))
-    }
 }
