@@ -11,6 +11,7 @@ use mongodb::bson::{Document, doc, oid::ObjectId};
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
 use remelt::generate::{GenerateOptions, generate_in_memory};
 use remelt::model::FindingCode;
+use remelt::monitor::alerts::Rule;
 use remelt::monitor::{FindingFilter, HealthStatus, health_check};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -211,6 +212,38 @@ async fn a_monitor_only_reads_and_a_read_only_user_is_enough() {
     assert!(notes.iter().any(|note| note.contains("clusterMonitor")), "{notes:?}");
     let movement = watched.board.movement();
     assert!(movement.available, "the role read allows change streams: {movement:?}");
+    watched.stop().await;
+}
+
+#[tokio::test]
+async fn a_measurement_that_fails_is_a_note_and_not_a_database_that_is_gone() {
+    let set = ReplicaSet::start(1).await;
+    let uri = set.database_uri("nctool");
+    store(&set.client().await.database("nctool"), &small_ledger(200).0, &[]).await;
+    let tokens = set.client().await.database("nctool").collection::<Document>("cashu_tokens");
+    tokens.drop_index("mint_url_1_status_1").await.unwrap();
+    let watched = Watched::start(&app_uri(&uri, "measures"), |_| {});
+    let known = until(|| watched.board.system()).await;
+    assert_eq!((known.missing_indexes.len(), &*known.notes), (1, &[][..]));
+    let degraded = watched.opened(Rule::HealthDegraded).await;
+
+    let failing = doc! {
+        "failCommands": ["dbStats", "listIndexes", "replSetGetStatus"], "errorCode": 59,
+        "appName": "measures",
+    };
+    let point = doc! {"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": failing};
+    set.fail_point(point).await;
+    let system = until(|| watched.board.system().filter(|it| !it.notes.is_empty())).await;
+    for what in ["database's sizes", "indexes of cashu_tokens", "members' lag"] {
+        let is_told = |note: &String| note.contains(what) && note.contains("error 59");
+        assert!(system.notes.iter().any(is_told), "{what}: {:?}", system.notes);
+    }
+    assert_eq!(system.missing_indexes, known.missing_indexes, "as last known");
+    assert_eq!(system.replication, known.replication);
+    assert_eq!(watched.board.unreachable(), None);
+    assert_eq!(watched.opened(Rule::HealthDegraded).await.id, degraded.id);
+    let errors = watched.board.errors();
+    assert!(errors.iter().all(|error| error.what != "ask the database"), "{errors:?}");
     watched.stop().await;
 }
 

@@ -1,16 +1,18 @@
 //! The system's health: what the deployment says of itself, its collections, indexes and members.
 //!
-//! Everything is asked, nothing assumed; what the user may not ask is said in a note.
+//! Everything is asked, nothing assumed; what can't be told is said in a note.
 
 use super::options::MonitorOptions;
 use crate::live::JOURNAL_COLLECTION;
 use crate::live::RUNS_COLLECTION;
 use crate::model::Timestamp;
-use crate::server::{Server, ServerError, failed};
+use crate::server::{Server, ServerError, error_code, failed};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use serde::Serialize;
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// The indexes that the service needs (`domain.md`), by collection: tokens, then wallets.
 const TOKEN_INDEXES: &[&[&str]] = &[
@@ -39,7 +41,7 @@ pub struct SystemHealth {
     pub missing_indexes: Vec<MissingIndex>,
     /// The members; `None` where there are none or they can't be asked.
     pub replication: Option<Replication>,
-    /// What could not be asked, and the privilege that it takes.
+    /// What could not be told, and why: the privilege that it takes, or what the server said.
     pub notes: Vec<String>,
 }
 
@@ -99,7 +101,7 @@ pub struct IndexUse {
     pub name: String,
     /// Its fields.
     pub keys: Vec<String>,
-    /// How often it was used, on the member that answered.
+    /// How often it was used, on the member that answered; of shards on one of each, summed.
     pub operations: u64,
     /// Since when that is counted.
     pub since: Option<Timestamp>,
@@ -139,24 +141,30 @@ pub struct Member {
     pub lag_seconds: Option<u64>,
 }
 
-/// Asks for everything.
+/// Asks for everything but the ping, which was answered after `ping`; for no longer than `patience`.
+///
+/// What fails is said in a note: the server answers, so it is not gone. What alerts judge stays then as
+/// it was last `known`.
 pub(super) async fn ask(
     server: &Server,
     options: &MonitorOptions,
-) -> Result<SystemHealth, ServerError> {
-    let began = Instant::now();
-    server.ping().await?;
-    let ping_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    ping: Duration,
+    patience: Duration,
+    known: Option<&SystemHealth>,
+) -> SystemHealth {
+    let mut questions = Questions { deadline: Instant::now() + patience, notes: Vec::new() };
     let deployment = server.deployment();
+    let database = questions.ask("the database's sizes", database_size(server)).await;
+    let nothing = || DatabaseSize { name: server.db().to_owned(), ..DatabaseSize::default() };
     let mut health = SystemHealth {
         connection: ConnectionHealth {
             ok: true,
-            ping_ms,
+            ping_ms: u64::try_from(ping.as_millis()).unwrap_or(u64::MAX),
             hosts: server.hosts().to_owned(),
             replica_set: deployment.replica_set.clone(),
             server_version: deployment.server_version.clone(),
         },
-        database: database_size(server).await?,
+        database: database.unwrap_or_else(nothing),
         collections: Vec::new(),
         indexes: Vec::new(),
         missing_indexes: Vec::new(),
@@ -164,52 +172,76 @@ pub(super) async fn ask(
         notes: Vec::new(),
     };
     for name in [&*options.tokens, &*options.wallets, RUNS_COLLECTION, JOURNAL_COLLECTION] {
-        match collection(server, name).await? {
-            Asked::Told(Some(told)) => health.collections.push(told),
-            Asked::Told(None) => {}
-            Asked::NotAllowed => health.notes.push(not_allowed("the sizes", name, "collStats")),
-        }
-    }
-    for (name, wanted) in [(&options.tokens, TOKEN_INDEXES), (&options.wallets, WALLET_INDEXES)] {
-        if !health.collections.iter().any(|it| it.name == *name) {
-            continue;
-        }
-        health.missing_indexes.extend(missing_indexes(server, name, wanted).await?);
-        match index_use(server, name).await? {
-            Asked::Told(used) => health.indexes.extend(used),
-            Asked::NotAllowed => {
-                health.notes.push(not_allowed("the use of the indexes", name, "indexStats"));
-            }
+        let what = format!("the sizes of {name}");
+        let told = questions.ask(&what, collection(server, name)).await;
+        health.collections.extend(told.clone().flatten());
+        let is_absent = told == Some(None);
+        let wanted = indexes_of(name, options);
+        if !is_absent && !wanted.is_empty() {
+            indexes(server, &mut questions, name, wanted, known, &mut health).await;
         }
     }
     if deployment.replica_set.is_some() {
-        match replication(server).await? {
-            Asked::Told(told) => health.replication = Some(told),
-            Asked::NotAllowed => health.notes.push(
-                "the members' lag can't be asked; grant the role clusterMonitor to see it"
-                    .to_owned(),
-            ),
+        let told = questions.ask("the members' lag", replication(server)).await;
+        health.replication = told.or_else(|| known?.replication.clone());
+    }
+    health.notes = questions.notes;
+    health
+}
+
+/// The indexes that the service needs on a collection; none on ours.
+fn indexes_of(name: &str, options: &MonitorOptions) -> &'static [&'static [&'static str]] {
+    match name {
+        name if name == options.tokens => TOKEN_INDEXES,
+        name if name == options.wallets => WALLET_INDEXES,
+        _ => &[],
+    }
+}
+
+async fn indexes(
+    server: &Server,
+    questions: &mut Questions,
+    name: &str,
+    wanted: &[&[&str]],
+    known: Option<&SystemHealth>,
+    health: &mut SystemHealth,
+) {
+    let what = format!("the indexes of {name}");
+    match questions.ask(&what, missing_indexes(server, name, wanted)).await {
+        Some(missing) => health.missing_indexes.extend(missing),
+        None => {
+            let known = known.into_iter().flat_map(|known| &known.missing_indexes);
+            let of_this = known.filter(|missing| missing.collection == name);
+            health.missing_indexes.extend(of_this.cloned());
         }
     }
-    Ok(health)
+    let what = format!("the use of the indexes of {name}");
+    health.indexes.extend(questions.ask(&what, index_use(server, name)).await.into_iter().flatten());
 }
 
-/// An answer, or the news that the user may not ask.
-enum Asked<T> {
-    Told(T),
-    NotAllowed,
+/// Asks one thing after another until the deadline, and notes what it was not told.
+struct Questions {
+    deadline: Instant,
+    notes: Vec<String>,
 }
 
-fn allowed<T>(answer: Result<T, ServerError>) -> Result<Asked<T>, ServerError> {
-    match answer {
-        Ok(told) => Ok(Asked::Told(told)),
-        Err(ServerError::PermissionDenied { .. }) => Ok(Asked::NotAllowed),
-        Err(error) => Err(error),
+impl Questions {
+    async fn ask<T>(
+        &mut self,
+        what: &str,
+        answer: impl Future<Output = Result<T, ServerError>>,
+    ) -> Option<T> {
+        let why = match timeout_at(self.deadline, answer).await {
+            Ok(Ok(told)) => return Some(told),
+            Ok(Err(ServerError::PermissionDenied { privilege, .. })) => {
+                format!("grant the privilege {privilege} to see it")
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "there was no answer in time; it is asked again".to_owned(),
+        };
+        self.notes.push(format!("{what} can't be told; {why}"));
+        None
     }
-}
-
-fn not_allowed(what: &str, collection: &str, privilege: &str) -> String {
-    format!("{what} of {collection} can't be asked; grant the privilege {privilege} to see it")
 }
 
 /// A whole number that the server may send in any of its number types.
@@ -233,36 +265,33 @@ async fn database_size(server: &Server) -> Result<DatabaseSize, ServerError> {
     })
 }
 
-async fn collection(
-    server: &Server,
-    name: &str,
-) -> Result<Asked<Option<CollectionHealth>>, ServerError> {
+/// The figures of a collection; `None` when it is not there.
+async fn collection(server: &Server, name: &str) -> Result<Option<CollectionHealth>, ServerError> {
     let pipeline = [doc! {"$collStats": {"storageStats": {}}}];
     let asked = async {
-        let mut found = server.collection(name).aggregate(pipeline).await?;
-        match found.advance().await? {
-            true => Ok(Some(Document::try_from(found.current())?)),
-            false => Ok(None),
-        }
+        server.collection(name).aggregate(pipeline).await?.try_collect::<Vec<Document>>().await
     };
-    let stats = match asked.await {
-        Err(error) if crate::server::error_code(&error) == Some(26) => None, // no such collection
-        other => {
-            let failed = failed("ask for a collection's size", "collStats (the role read)");
-            match allowed(other.map_err(failed))? {
-                Asked::NotAllowed => return Ok(Asked::NotAllowed),
-                Asked::Told(stats) => stats,
-            }
+    match asked.await {
+        Ok(shards) => Ok(collection_of(name, &shards)),
+        Err(error) if error_code(&error) == Some(26) => Ok(None), // no such collection
+        Err(error) => {
+            Err(failed("ask for a collection's size", "collStats (the role read)")(error))
         }
-    };
-    let stats = stats.as_ref().and_then(|stats| stats.get_document("storageStats").ok());
-    Ok(Asked::Told(stats.map(|stats| CollectionHealth {
+    }
+}
+
+/// Adds up what each shard told of a collection; of one that is not sharded there is one answer.
+fn collection_of(name: &str, shards: &[Document]) -> Option<CollectionHealth> {
+    let stats: Vec<&Document> =
+        shards.iter().filter_map(|shard| shard.get_document("storageStats").ok()).collect();
+    let sum = |field: &str| stats.iter().map(|stats| whole(stats, field)).sum();
+    (!stats.is_empty()).then(|| CollectionHealth {
         name: name.to_owned(),
-        documents: whole(stats, "count"),
-        data_bytes: whole(stats, "size"),
-        storage_bytes: whole(stats, "storageSize"),
-        index_bytes: whole(stats, "totalIndexSize"),
-    })))
+        documents: sum("count"),
+        data_bytes: sum("size"),
+        storage_bytes: sum("storageSize"),
+        index_bytes: sum("totalIndexSize"),
+    })
 }
 
 async fn missing_indexes(
@@ -296,37 +325,40 @@ fn keys(index: &Document) -> Vec<&str> {
         .unwrap_or_default()
 }
 
-async fn index_use(server: &Server, name: &str) -> Result<Asked<Vec<IndexUse>>, ServerError> {
+async fn index_use(server: &Server, name: &str) -> Result<Vec<IndexUse>, ServerError> {
     let asked = async {
         let found = server.collection(name).aggregate([doc! {"$indexStats": {}}]).await?;
         found.try_collect::<Vec<Document>>().await
     };
     let failed = failed("ask for the use of the indexes", "indexStats (role clusterMonitor)");
-    let Asked::Told(found) = allowed(asked.await.map_err(failed))? else {
-        return Ok(Asked::NotAllowed);
-    };
-    let used = found.iter().map(|index| {
-        let accesses = index.get_document("accesses").cloned().unwrap_or_default();
-        IndexUse {
-            collection: name.to_owned(),
-            name: index.get_str("name").unwrap_or_default().to_owned(),
-            keys: keys(index).into_iter().map(str::to_owned).collect(),
-            operations: whole(&accesses, "ops"),
-            since: accesses.get_datetime("since").ok().map(|at| Timestamp(at.timestamp_millis())),
-        }
-    });
-    let mut used: Vec<IndexUse> = used.collect();
-    used.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Asked::Told(used))
+    Ok(index_use_of(name, &asked.await.map_err(failed)?))
 }
 
-async fn replication(server: &Server) -> Result<Asked<Replication>, ServerError> {
+/// By name; of a sharded collection every shard tells of each index, and their uses are added up.
+fn index_use_of(collection: &str, told: &[Document]) -> Vec<IndexUse> {
+    let mut used: BTreeMap<&str, IndexUse> = BTreeMap::new();
+    for index in told {
+        let name = index.get_str("name").unwrap_or_default();
+        let accesses = index.get_document("accesses").cloned().unwrap_or_default();
+        let since = accesses.get_datetime("since").ok().map(|at| Timestamp(at.timestamp_millis()));
+        let sum = used.entry(name).or_insert_with(|| IndexUse {
+            collection: collection.to_owned(),
+            name: name.to_owned(),
+            keys: keys(index).into_iter().map(str::to_owned).collect(),
+            operations: 0,
+            since,
+        });
+        sum.operations += whole(&accesses, "ops");
+        sum.since = sum.since.min(since); // all of them count since the earliest
+    }
+    used.into_values().collect()
+}
+
+async fn replication(server: &Server) -> Result<Replication, ServerError> {
     let admin = server.client().database("admin");
     let status = admin.run_command(doc! {"replSetGetStatus": 1}).await;
     let failed = failed("read the members' state", "replSetGetStatus (role clusterMonitor)");
-    let Asked::Told(status) = allowed(status.map_err(failed))? else {
-        return Ok(Asked::NotAllowed);
-    };
+    let status = status.map_err(failed)?;
     let members: Vec<&Document> = match status.get_array("members") {
         Ok(members) => members.iter().filter_map(Bson::as_document).collect(),
         Err(_) => Vec::new(),
@@ -351,5 +383,36 @@ async fn replication(server: &Server) -> Result<Asked<Replication>, ServerError>
         })
         .collect();
     let lag_seconds_max = members.iter().filter_map(|member| member.lag_seconds).max().unwrap_or(0);
-    Ok(Asked::Told(Replication { members, lag_seconds_max }))
+    Ok(Replication { members, lag_seconds_max })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mongodb::bson::DateTime;
+
+    #[test]
+    fn what_each_shard_tells_of_a_collection_is_added_up() {
+        let shard = |count: i32, size: i64| {
+            let stats =
+                doc! {"count": count, "size": size, "storageSize": 2, "totalIndexSize": 3.0};
+            doc! {"shard": "s", "storageStats": stats}
+        };
+        let told = collection_of("tokens", &[shard(5, 50), shard(7, 70)]).unwrap();
+        let sizes = (told.documents, told.data_bytes, told.storage_bytes, told.index_bytes);
+        assert_eq!(sizes, (12, 120, 4, 6));
+        assert_eq!(collection_of("tokens", &[]), None);
+    }
+
+    #[test]
+    fn the_use_of_an_index_is_that_on_all_shards() {
+        let shard = |name: &str, ops: i64, since: i64| {
+            let accesses = doc! {"ops": ops, "since": DateTime::from_millis(since)};
+            doc! {"name": name, "key": {name: 1}, "accesses": accesses}
+        };
+        let told = [shard("b", 1, 9), shard("a", 10, 7), shard("b", 2, 8)];
+        let used = index_use_of("tokens", &told);
+        let used: Vec<_> = used.iter().map(|it| (&*it.name, it.operations, it.since)).collect();
+        assert_eq!(used, [("a", 10, Some(Timestamp(7))), ("b", 3, Some(Timestamp(8)))]);
+    }
 }

@@ -210,10 +210,13 @@ impl Monitor {
     }
 
     async fn look_at_system(&self, server: &Server) {
-        match in_time(system::ask(server, &self.options)).await {
-            Ok(system) => self.board.set_system(system),
-            Err(error) => self.reached(Err(error)),
+        let began = Instant::now();
+        if let Err(error) = in_time(server.ping()).await {
+            return self.reached(Err(error));
         }
+        let (ping, known) = (began.elapsed(), self.board.system());
+        let asked = system::ask(server, &self.options, ping, ANSWER_TIMEOUT, known.as_deref());
+        self.board.set_system(asked.await);
     }
 
     fn judge(&self) {
