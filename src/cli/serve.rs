@@ -23,12 +23,13 @@ pub(crate) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<Exit> {
     let served: Result<(), ServeError> = watched(*output, |progress| {
         runtime.block_on(async {
             let (stop, stopped) = watch::channel(false);
-            let monitor = remelt::monitor::monitor(
+            // In a task of its own: what it does to files must not keep connections waiting.
+            let monitor = tokio::spawn(remelt::monitor::monitor(
                 Arc::clone(&board),
                 Arc::clone(&options),
                 history,
                 stopped.clone(),
-            );
+            ));
             let scheme = if api.tls.is_some() { "https" } else { "http" };
             let bound = |address| {
                 output.note(&format!("serving on {scheme}://{address}/; Ctrl-C ends"));
@@ -46,7 +47,13 @@ pub(crate) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<Exit> {
                     progress.stop();
                     served
                 },
-                monitor,
+                async {
+                    if let Err(died) = monitor.await
+                        && let Ok(panic) = died.try_into_panic()
+                    {
+                        std::panic::resume_unwind(panic);
+                    }
+                },
                 stopping,
             );
             served

@@ -115,8 +115,9 @@ fn read<T: Clone>(lock: &RwLock<T>) -> T {
     lock.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn write<T>(lock: &RwLock<T>, value: T) {
-    *lock.write().unwrap_or_else(PoisonError::into_inner) = value;
+/// Gives what was there before: readers must not wait until it is freed.
+fn write<T>(lock: &RwLock<T>, value: T) -> T {
+    std::mem::replace(&mut *lock.write().unwrap_or_else(PoisonError::into_inner), value)
 }
 
 impl Board {
@@ -240,8 +241,9 @@ impl Board {
         lock(&self.pass_state).under_way_since = Some(at);
     }
 
-    pub(super) fn pass_ended(&self, pass: Pass, point: TrendPoint) {
-        write(&self.pass, Some(Arc::new(pass)));
+    /// Gives the pass before, which may be large.
+    pub(super) fn pass_ended(&self, pass: Pass, point: TrendPoint) -> Option<Arc<Pass>> {
+        let before = write(&self.pass, Some(Arc::new(pass)));
         {
             let mut state = lock(&self.pass_state);
             state.ended += 1;
@@ -256,6 +258,7 @@ impl Board {
         }
         drop(trend);
         self.announce(Change::Pass);
+        before
     }
 
     pub(super) fn pass_failed(&self, message: String) {

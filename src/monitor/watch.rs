@@ -148,7 +148,8 @@ impl Monitor {
                 );
                 let point = point(&pass);
                 self.remember(self.history.point(&point, &self.board));
-                self.board.pass_ended(pass, point);
+                let before = self.board.pass_ended(pass, point);
+                tokio::task::spawn_blocking(|| drop(before)); // millions of names, perhaps
             }
             Err(error) => {
                 let message = error.to_string();
