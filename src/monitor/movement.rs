@@ -17,8 +17,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// The stream's history is gone: it can't be resumed.
-const HISTORY_LOST: i32 = 286;
 
 /// What moved since the latest pass began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -72,8 +70,7 @@ pub(super) async fn watch(board: &Board, options: &MonitorOptions, connected: &N
             return;
         }
         let error = follow(&server, board, options, &mut resume).await;
-        let is_history_lost = matches!(error, ServerError::Refused { code: HISTORY_LOST, .. });
-        if is_history_lost {
+        if !is_away(&error) {
             resume = None; // what moved in between is not counted
         }
         let is_news = board.movement().available || board.movement().reason.is_none();
@@ -88,6 +85,12 @@ pub(super) async fn watch(board: &Board, options: &MonitorOptions, connected: &N
         }
         tokio::time::sleep(AGAIN_AFTER).await;
     }
+}
+
+/// Whether the server was not there, so that the stream may go on where it broke. One that answers with
+/// an error (its history is gone, or the stream can't be resumed) would do so again.
+pub(super) fn is_away(error: &ServerError) -> bool {
+    matches!(error, ServerError::Lost { .. } | ServerError::NotReady { .. })
 }
 
 /// Counts events until the stream breaks, which is what it returns for.
@@ -124,5 +127,25 @@ async fn follow(
             None => return ServerError::Lost { doing: "watch the tokens" },
         }
         *resume = events.resume_token();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_resumed_where_it_broke_only_when_the_server_was_away() {
+        let doing = "watch the tokens";
+        let refused = |code| ServerError::Refused { doing, code, name: String::new() };
+        assert!(is_away(&ServerError::Lost { doing }));
+        assert!(is_away(&ServerError::NotReady { hosts: String::new() }));
+        for error in [
+            refused(280), // ChangeStreamFatalError
+            refused(286), // ChangeStreamHistoryLost
+            ServerError::Answer { doing, kind: "invalid response" },
+        ] {
+            assert!(!is_away(&error), "{error}");
+        }
     }
 }
