@@ -1,7 +1,8 @@
 //! The findings of a pass: `findings.csv` kept open, with where each row begins.
 //!
 //! The rows stay on disk, in a file that has lost its name; in memory are eight bytes a row and
-//! eight more for each row of a user. Of more than [`FINDINGS_INDEXED_MAX`] rows the first ones are kept.
+//! eight more for each row of a user. Of more than [`FINDINGS_INDEXED_MAX`] rows the first ones can be
+//! looked up; the others are counted.
 
 use super::users::Users;
 use crate::model::{FindingCode, Severity};
@@ -49,7 +50,7 @@ pub struct FindingFilter<'a> {
 /// A page of findings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FindingPage {
-    /// Findings that pass the filter.
+    /// Findings that pass the filter, those that can't be looked up among them.
     pub total: u64,
     /// Those of the page.
     pub rows: Vec<FindingRow>,
@@ -65,13 +66,14 @@ pub struct Findings {
     runs: Vec<(FindingCode, Range<u32>)>,
     /// User and row, sorted.
     by_user: Vec<(u32, u32)>,
-    /// Whether every row is here.
-    pub is_complete: bool,
+    /// How many rows of each code come after those that can be looked up.
+    beyond: [u64; FindingCode::ALL.len()],
 }
 
 impl Findings {
-    /// Reads `path` once, to know where everything is. Counts the findings of each of `users`.
-    pub(super) fn index(path: &Path, users: &mut Users) -> io::Result<Findings> {
+    /// Reads `path` once, to know where everything is, of `rows_max` rows at most. Counts the findings of
+    /// each of `users`.
+    pub(super) fn index(path: &Path, users: &mut Users, rows_max: usize) -> io::Result<Findings> {
         let file = File::open(path)?;
         let mut rows =
             csv::Reader::from_reader(BufReader::with_capacity(1 << 20, file.try_clone()?));
@@ -81,36 +83,33 @@ impl Findings {
             starts: Vec::new(),
             runs: Vec::new(),
             by_user: Vec::new(),
-            is_complete: true,
+            beyond: [0; FindingCode::ALL.len()],
         };
         let mut row = csv::ByteRecord::new();
         loop {
             let start = rows.position().byte();
+            if found.starts.len() <= rows_max {
+                found.starts.push(start); // of the row after the last it is only its end
+            }
             if !rows.read_byte_record(&mut row)? {
-                found.starts.push(start);
                 break;
             }
             let (Some(code), Some(npub)) = (row.get(0).and_then(code_of), row.get(3)) else {
                 return Err(io::ErrorKind::InvalidData.into());
             };
             let user = users.count_finding(npub, code);
-            if !found.is_complete {
+            if found.starts.len() > rows_max {
+                found.beyond[code.index()] += 1;
                 continue;
             }
             let number =
-                u32::try_from(found.starts.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-            found.starts.push(start);
-            if found.starts.len() > FINDINGS_INDEXED_MAX {
-                found.is_complete = false;
-                continue; // this one is only the end of the last
-            }
+                u32::try_from(found.starts.len() - 1).map_err(|_| io::ErrorKind::InvalidData)?;
             match found.runs.last_mut() {
                 Some((last, rows)) if *last == code => rows.end = number + 1,
                 _ => found.runs.push((code, number..number + 1)),
             }
             found.by_user.extend(user.map(|user| (user, number)));
         }
-        found.starts.truncate(FINDINGS_INDEXED_MAX + 1);
         found.by_user.sort_unstable();
         Ok(found)
     }
@@ -131,18 +130,23 @@ impl Findings {
                 && filter.severity.is_none_or(|only| only == code.severity())
         };
         let mut page = Page { skip: offset, limit, total: 0, numbers: Vec::new() };
-        match filter.npub {
+        let counted = |of: &dyn Fn(FindingCode) -> u64| -> u64 {
+            FindingCode::ALL.iter().filter(|code| wanted(**code)).map(|code| of(*code)).sum()
+        };
+        let total = match filter.npub {
             Some(npub) => {
                 let rows = users.position(npub).map_or(&[][..], |user| self.rows_of(user));
                 let rows = rows.iter().map(|(_, row)| *row);
                 rows.filter(|row| wanted(self.code(*row))).for_each(|row| page.add(row..row + 1));
+                users.get(npub).map_or(0, |user| counted(&|code| user.findings(code)))
             }
             None => {
                 let runs = self.runs.iter().filter(|(code, _)| wanted(*code));
                 runs.for_each(|(_, rows)| page.add(rows.clone()));
+                page.total + counted(&|code| self.beyond[code.index()])
             }
-        }
-        Ok(FindingPage { total: page.total, rows: self.read(&page.numbers)? })
+        };
+        Ok(FindingPage { total, rows: self.read(&page.numbers)? })
     }
 
     fn code(&self, row: u32) -> FindingCode {
@@ -222,6 +226,54 @@ mod tests {
                 runs.iter().cloned().for_each(|rows| page.add(rows));
                 let expected: Vec<u32> = all.iter().copied().skip(skip).take(limit).collect();
                 assert_eq!((page.numbers, page.total), (expected, all.len() as u64));
+            }
+        }
+    }
+    #[test]
+    fn rows_that_cannot_be_looked_up_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let balances = file("balances.csv", "npub,mint_url,tokens_fixed,unspent_before,unspent_after,pending,spent_before,spent_after,delta\na,m,0,0,0,0,0,0,0\nb,m,0,0,0,0,0,0,0\n");
+        let findings = file(
+            "findings.csv",
+            "code,severity,token_id,npub,mint_url,amount,detail\n\
+             inconsistent_status,high,1,a,m,8,x\n\
+             inconsistent_status,high,2,b,m,8,x\n\
+             orphaned_tokens,medium,3,a,m,,x\n\
+             orphaned_tokens,medium,4,b,m,,x\n",
+        );
+        let filters = [
+            (FindingFilter::default(), 4),
+            (FindingFilter { npub: Some("b"), ..FindingFilter::default() }, 2),
+            (FindingFilter { npub: Some("c"), ..FindingFilter::default() }, 0),
+            (
+                FindingFilter { code: Some(FindingCode::OrphanedTokens), ..FindingFilter::default() },
+                2,
+            ),
+            (
+                FindingFilter {
+                    severity: Some(Severity::Medium),
+                    npub: Some("b"),
+                    ..FindingFilter::default()
+                },
+                1,
+            ),
+        ];
+        for rows_max in 0..=5 {
+            let mut users = Users::read(&balances).unwrap();
+            let found = Findings::index(&findings, &mut users, rows_max).unwrap();
+            for (filter, total) in filters {
+                let page = found.page(filter, &users, 0, 10).unwrap();
+                assert_eq!(page.total, total, "{filter:?} of {rows_max}");
+                let ids = page.rows.iter().map(|row| row.token_id.parse::<usize>().unwrap());
+                assert!(ids.clone().all(|id| id <= rows_max), "{filter:?} of {rows_max}");
+                if rows_max >= 4 {
+                    assert_eq!(ids.count() as u64, total, "{filter:?}");
+                }
             }
         }
     }

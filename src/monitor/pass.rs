@@ -2,7 +2,7 @@
 //! snapshot is, and what came out is read back from the reports. Writes nothing to the database and
 //! leaves nothing behind but a findings file without a name.
 
-use super::findings::Findings;
+use super::findings::{FINDINGS_INDEXED_MAX, Findings};
 use super::options::MonitorOptions;
 use super::users::{User, Users};
 use crate::analysis::{AnalyzeOptions, FingerprintKey, RuleOptions, SpentAt};
@@ -190,7 +190,7 @@ fn analyse(
     let plan = preview(&Plan::open(&directory)?, TOP_USERS)?;
     let reports = directory.join("reports");
     let mut users = Users::read(&reports.join("balances.csv"))?;
-    let findings = Findings::index(&reports.join("findings.csv"), &mut users)?;
+    let findings = Findings::index(&reports.join("findings.csv"), &mut users, FINDINGS_INDEXED_MAX)?;
     // Tokens without an npub are nobody's.
     let has_issues = |user: &&User| !user.npub.is_empty() && user.has_issues();
     let users_with_issues = users.all().iter().filter(has_issues).count() as u64;
