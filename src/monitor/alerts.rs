@@ -114,8 +114,34 @@ pub struct LedgerFigures {
     pub users_with_issues: u64,
 }
 
+/// A figure of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Figure {
+    /// A count, or seconds.
+    Whole(u64),
+    /// A score from 0 to 1, to the thousandth.
+    Score(f64),
+}
+
+impl Figure {
+    #[allow(clippy::float_arithmetic)] // a score for people, no amount
+    fn score(permille: u64) -> Figure {
+        Figure::Score(f64::from(u32::try_from(permille).unwrap_or(u32::MAX)) / 1000.0)
+    }
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Figure::Whole(number) => write!(f, "{number}"),
+            Figure::Score(score) => write!(f, "{score:.3}"),
+        }
+    }
+}
+
 /// A rule's condition that holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
     /// The rule.
     pub rule: Rule,
@@ -124,9 +150,9 @@ pub struct Condition {
     /// What was seen.
     pub detail: String,
     /// The figure, where there is one.
-    pub value: Option<u64>,
+    pub value: Option<Figure>,
     /// What it was compared with.
-    pub threshold: Option<u64>,
+    pub threshold: Option<Figure>,
     /// What to do.
     pub action: &'static str,
 }
@@ -142,7 +168,7 @@ pub enum AlertState {
 }
 
 /// One alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Alert {
     /// Grows with every alert.
@@ -158,9 +184,9 @@ pub struct Alert {
     /// What was seen last.
     pub detail: String,
     /// The figure seen last.
-    pub value: Option<u64>,
+    pub value: Option<Figure>,
     /// What it was compared with.
-    pub threshold: Option<u64>,
+    pub threshold: Option<Figure>,
     /// What to do.
     pub action: String,
     /// When it opened.
@@ -169,12 +195,21 @@ pub struct Alert {
     pub updated_at: Timestamp,
     /// When it resolved.
     pub resolved_at: Option<Timestamp>,
-    /// How often its condition was seen.
+    /// How many passes saw its condition, the one in which or before which it opened included.
     pub times: u64,
 }
 
+/// When the rules are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// After a pass, whether it ended well or failed.
+    Pass,
+    /// Between passes: what it sees of the ledger was seen already.
+    Between,
+}
+
 /// What became of an alert; only openings and resolutions are sent out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Turn {
     /// It opened.
     Opened(Alert),
@@ -233,7 +268,7 @@ impl AlertBook {
     }
 
     /// Compares the open alerts with what holds now. An alert whose rule can't be judged stays as it is.
-    pub fn update(&mut self, judgement: &Judgement, now: Timestamp) -> Vec<Turn> {
+    pub fn update(&mut self, judgement: &Judgement, now: Timestamp, look: Look) -> Vec<Turn> {
         let mut turns = Vec::new();
         let Judgement { holds, unknown } = judgement;
         let judged =
@@ -246,7 +281,7 @@ impl AlertBook {
                     alert.detail.clone_from(&condition.detail);
                     alert.value = condition.value;
                     alert.threshold = condition.threshold;
-                    alert.times += 1;
+                    alert.times += u64::from(look == Look::Pass);
                 }
                 None => {
                     alert.state = AlertState::Resolved;
@@ -299,7 +334,7 @@ impl AlertBook {
 }
 
 /// What the rules make of a situation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Judgement {
     /// The conditions that hold, most urgent first.
     pub holds: Vec<Condition>,
@@ -365,8 +400,8 @@ fn over(
         rule,
         title,
         detail: format!("{seen} seen, at most {most} expected"),
-        value: Some(seen),
-        threshold: Some(most),
+        value: Some(Figure::Whole(seen)),
+        threshold: Some(Figure::Whole(most)),
         action,
     })
 }
@@ -390,34 +425,29 @@ fn duplicate_secrets(situation: &Situation, thresholds: &Thresholds) -> Option<C
     Some(condition)
 }
 
-/// Thousandths as a score from 0 to 1.
-fn score_of(permille: u128) -> String {
-    format!("{}.{:03}", permille / 1000, permille % 1000)
-}
-
 fn health_degraded(situation: &Situation, thresholds: &Thresholds) -> Option<Condition> {
     let mut faults = situation.system_faults.clone();
-    let mut value = None;
-    if let Some(figures) = situation.ledger.filter(|figures| figures.melted_tokens > 0) {
-        let right = figures.melted_tokens.saturating_sub(figures.problematic_tokens);
-        let permille = u128::from(right) * 1000 / u128::from(figures.melted_tokens);
-        if permille < u128::from(thresholds.health_score_min_permille) {
-            value = u64::try_from(permille).ok();
-            faults.push(format!(
-                "the health score is {}, at least {} expected",
-                score_of(permille),
-                score_of(thresholds.health_score_min_permille.into())
-            ));
-        }
+    let score = situation.ledger.and_then(|figures| low_score(figures, thresholds));
+    if let Some((seen, least)) = score {
+        faults.push(format!("the health score is {seen}, at least {least} expected"));
     }
     (!faults.is_empty()).then(|| Condition {
         rule: Rule::HealthDegraded,
         title: "The system's health is degraded".to_owned(),
         detail: faults.join("; "),
-        value,
-        threshold: value.map(|_| thresholds.health_score_min_permille),
+        value: score.map(|(seen, _)| seen),
+        threshold: score.map(|(_, least)| least),
         action: "see /admin/health for every measurement",
     })
+}
+
+/// The health score and the least that is expected, when it is below that.
+fn low_score(figures: LedgerFigures, thresholds: &Thresholds) -> Option<(Figure, Figure)> {
+    let least = thresholds.health_score_min_permille;
+    let right = figures.melted_tokens.saturating_sub(figures.problematic_tokens);
+    let permille = (u128::from(right) * 1000).checked_div(figures.melted_tokens.into())?;
+    let permille = u64::try_from(permille).ok().filter(|permille| *permille < least)?;
+    Some((Figure::score(permille), Figure::score(least)))
 }
 
 fn balance_inconsistency(situation: &Situation, thresholds: &Thresholds) -> Option<Condition> {
@@ -447,8 +477,8 @@ fn long_execution(situation: &Situation, thresholds: &Thresholds) -> Option<Cond
         rule: Rule::LongExecution,
         title: format!("{what} takes long ({word})"),
         detail: format!("{} s, at most {} s expected", took.as_secs(), most.as_secs()),
-        value: Some(took.as_secs()),
-        threshold: Some(most.as_secs()),
+        value: Some(Figure::Whole(took.as_secs())),
+        threshold: Some(Figure::Whole(most.as_secs())),
         action: "look at the server's load and at the network; raise the interval or the threshold",
     })
 }
@@ -504,6 +534,23 @@ mod tests {
     }
 
     #[test]
+    fn a_low_score_is_told_as_people_read_scores_and_remembered_so() {
+        let low = with(|it| it.problematic_tokens = 12);
+        let mut book = AlertBook::default();
+        book.update(&judge(&low, &Thresholds::default()), Timestamp(1), Look::Pass);
+        let alert = book.open().find(|alert| alert.rule == Rule::HealthDegraded).unwrap();
+        let told = serde_json::to_value(alert).unwrap();
+        assert_eq!((&told["value"], &told["threshold"]), (&0.88.into(), &0.9.into()));
+        assert_eq!(alert.detail, "the health score is 0.880, at least 0.900 expected");
+        assert_eq!(serde_json::from_value::<Alert>(told).unwrap(), *alert);
+        for permille in [0, 1, 999, 1000] {
+            let figure = Figure::score(permille);
+            let text = serde_json::to_string(&figure).unwrap();
+            assert_eq!(serde_json::from_str::<Figure>(&text).unwrap(), figure, "{text}");
+        }
+    }
+
+    #[test]
     fn work_is_long_after_thirty_seconds_and_wrong_after_five_minutes() {
         let after = |seconds| {
             let execution = Some(("A pass".to_owned(), Duration::from_secs(seconds)));
@@ -520,15 +567,28 @@ mod tests {
     fn an_alert_opens_once_is_updated_and_resolves() {
         let mut book = AlertBook::default();
         let bad = |seen| judge(&with(|it| it.orphaned_tokens = seen), &Thresholds::default());
-        let opened = book.update(&bad(2), Timestamp(1));
+        let opened = book.update(&bad(2), Timestamp(1), Look::Pass);
         assert!(matches!(&*opened, [Turn::Opened(alert)] if alert.rule == Rule::OrphanedTokens));
-        assert_eq!(book.update(&bad(3), Timestamp(2)), []);
+        assert_eq!(book.update(&bad(3), Timestamp(2), Look::Pass), []);
         let open: Vec<&Alert> = book.open().collect();
-        assert_eq!((open[0].value, open[0].times, open[0].opened_at), (Some(3), 2, Timestamp(1)));
-        let turns = book.update(&judge(&quiet(), &Thresholds::default()), Timestamp(3));
+        assert_eq!(open[0].value, Some(Figure::Whole(3)));
+        assert_eq!((open[0].times, open[0].opened_at), (2, Timestamp(1)));
+        let turns = book.update(&judge(&quiet(), &Thresholds::default()), Timestamp(3), Look::Pass);
         assert!(matches!(&*turns, [Turn::Resolved(old), Turn::Opened(new)]
             if old.resolved_at == Some(Timestamp(3)) && new.rule == Rule::HealthOptimal));
         assert_eq!(book.all().len(), 2, "the history is kept");
+    }
+
+    #[test]
+    fn an_alert_counts_the_passes_that_saw_it_and_not_the_looks_between_them() {
+        let mut book = AlertBook::default();
+        let gone = Situation { system_faults: vec!["the last pass failed".into()], ..quiet() };
+        let gone = judge(&gone, &Thresholds::default());
+        for (at, look, times) in [(1, Look::Pass, 1), (2, Look::Between, 1), (3, Look::Pass, 2)] {
+            book.update(&gone, Timestamp(at), look);
+            let alert = book.open().next().unwrap();
+            assert_eq!((alert.times, alert.updated_at), (times, Timestamp(at)));
+        }
     }
 
     #[test]
@@ -537,13 +597,14 @@ mod tests {
         book.update(
             &judge(&with(|it| it.orphaned_tokens = 1), &Thresholds::default()),
             Timestamp(1),
+            Look::Pass,
         );
         let mut book = AlertBook::restored(book.all().into_iter().cloned().collect());
         let nothing = judge(&Situation::default(), &Thresholds::default());
-        assert_eq!(book.update(&nothing, Timestamp(2)), []);
+        assert_eq!(book.update(&nothing, Timestamp(2), Look::Pass), []);
         assert_eq!(book.open().count(), 1);
         let reopened = judge(&with(|it| it.orphaned_tokens = 1), &Thresholds::default());
-        assert_eq!(book.update(&reopened, Timestamp(3)), [], "it is open already");
+        assert_eq!(book.update(&reopened, Timestamp(3), Look::Pass), [], "it is open already");
     }
 
     #[test]
@@ -555,8 +616,12 @@ mod tests {
             judge(&with(missing), &Thresholds::default())
         };
         let mut book = AlertBook::default();
-        assert_eq!(book.update(&without(1), Timestamp(1)).len(), 1, "one is without in any case");
-        book.update(&without(0), Timestamp(2));
+        assert_eq!(
+            book.update(&without(1), Timestamp(1), Look::Pass).len(),
+            1,
+            "one is without in any case"
+        );
+        book.update(&without(0), Timestamp(2), Look::Pass);
         assert!(book.open().any(|alert| alert.rule == Rule::OrphanedTokens));
     }
 
@@ -564,12 +629,12 @@ mod tests {
     fn the_history_is_bounded_and_open_alerts_stay() {
         let mut book = AlertBook::default();
         let lasting = with(|it| it.orphaned_tokens = 1);
-        book.update(&judge(&lasting, &Thresholds::default()), Timestamp(0));
+        book.update(&judge(&lasting, &Thresholds::default()), Timestamp(0), Look::Pass);
         for at in 0..i64::try_from(HISTORY_MAX).unwrap() {
             let faults = if at % 2 == 0 { vec!["gone".to_owned()] } else { Vec::new() };
             let situation = Situation { system_faults: faults, ..lasting.clone() };
-            book.update(&judge(&situation, &Thresholds::default()), Timestamp(at));
-            book.update(&judge(&lasting, &Thresholds::default()), Timestamp(at));
+            book.update(&judge(&situation, &Thresholds::default()), Timestamp(at), Look::Pass);
+            book.update(&judge(&lasting, &Thresholds::default()), Timestamp(at), Look::Pass);
         }
         assert!(book.all().len() <= HISTORY_MAX);
         assert!(book.open().any(|alert| alert.id == 1));

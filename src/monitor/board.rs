@@ -1,6 +1,6 @@
 //! What the monitor knows now. The monitor alone writes it; everyone else reads, and never waits for it.
 
-use super::alerts::{Alert, AlertBook, Judgement, Turn};
+use super::alerts::{Alert, AlertBook, Judgement, Look, Turn};
 use super::movement::Movement;
 use super::pass::Pass;
 use super::system::SystemHealth;
@@ -306,8 +306,13 @@ impl Board {
         change(&mut lock(&self.movement));
     }
 
-    pub(super) fn update_alerts(&self, judgement: &Judgement, now: Timestamp) -> Vec<Turn> {
-        let turns = lock(&self.alerts).update(judgement, now);
+    pub(super) fn update_alerts(
+        &self,
+        judgement: &Judgement,
+        now: Timestamp,
+        look: Look,
+    ) -> Vec<Turn> {
+        let turns = lock(&self.alerts).update(judgement, now, look);
         if !turns.is_empty() {
             self.announce(Change::Alerts);
         }

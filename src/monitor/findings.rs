@@ -237,7 +237,10 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         };
-        let balances = file("balances.csv", "npub,mint_url,tokens_fixed,unspent_before,unspent_after,pending,spent_before,spent_after,delta\na,m,0,0,0,0,0,0,0\nb,m,0,0,0,0,0,0,0\n");
+        let balances = file(
+            "balances.csv",
+            "npub,mint_url,tokens_fixed,unspent_before,unspent_after,pending,spent_before,spent_after,delta\na,m,0,0,0,0,0,0,0\nb,m,0,0,0,0,0,0,0\n",
+        );
         let findings = file(
             "findings.csv",
             "code,severity,token_id,npub,mint_url,amount,detail\n\
@@ -251,7 +254,10 @@ mod tests {
             (FindingFilter { npub: Some("b"), ..FindingFilter::default() }, 2),
             (FindingFilter { npub: Some("c"), ..FindingFilter::default() }, 0),
             (
-                FindingFilter { code: Some(FindingCode::OrphanedTokens), ..FindingFilter::default() },
+                FindingFilter {
+                    code: Some(FindingCode::OrphanedTokens),
+                    ..FindingFilter::default()
+                },
                 2,
             ),
             (

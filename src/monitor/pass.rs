@@ -190,7 +190,8 @@ fn analyse(
     let plan = preview(&Plan::open(&directory)?, TOP_USERS)?;
     let reports = directory.join("reports");
     let mut users = Users::read(&reports.join("balances.csv"))?;
-    let findings = Findings::index(&reports.join("findings.csv"), &mut users, FINDINGS_INDEXED_MAX)?;
+    let findings =
+        Findings::index(&reports.join("findings.csv"), &mut users, FINDINGS_INDEXED_MAX)?;
     // Tokens without an npub are nobody's.
     let has_issues = |user: &&User| !user.npub.is_empty() && user.has_issues();
     let users_with_issues = users.all().iter().filter(has_issues).count() as u64;

@@ -216,7 +216,9 @@ async fn indexes(
         }
     }
     let what = format!("the use of the indexes of {name}");
-    health.indexes.extend(questions.ask(&what, index_use(server, name)).await.into_iter().flatten());
+    health
+        .indexes
+        .extend(questions.ask(&what, index_use(server, name)).await.into_iter().flatten());
 }
 
 /// Asks one thing after another until the deadline, and notes what it was not told.

@@ -1,6 +1,6 @@
 //! The monitor's loops: passes at an interval, a pulse between them, the change stream, the webhook.
 
-use super::alerts::judge;
+use super::alerts::{Look, judge};
 use super::board::{Board, RecentError, RunsView, TrendPoint};
 use super::delivery::{Outbox, Patience, outbox};
 use super::health::situation;
@@ -88,7 +88,7 @@ pub async fn check_once(
     monitor.look_at_system(&server).await;
     monitor.look_at_runs(&server).await;
     monitor.pass(&server, 1, progress).await;
-    monitor.judge();
+    monitor.judge(Look::Pass);
     drop(monitor); // closes the queue, so that delivery ends when it is empty
     if let Some(delivery) = delivery {
         delivery.await;
@@ -124,7 +124,7 @@ impl Monitor {
                 Ok(server) => self.pass(&server, number, progress).await,
                 Err(error) => self.board.pass_failed(error.to_string()),
             }
-            self.judge();
+            self.judge(Look::Pass);
             let pause = self.options.interval.max(began.elapsed() * BUSY_PART);
             let wait = pause.saturating_sub(began.elapsed());
             let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
@@ -176,7 +176,7 @@ impl Monitor {
                 }
                 Err(error) => self.reached(Err(error)),
             }
-            self.judge();
+            self.judge(Look::Between);
             sleep(PULSE).await;
         }
     }
@@ -220,7 +220,7 @@ impl Monitor {
         self.board.set_system(asked.await);
     }
 
-    fn judge(&self) {
+    fn judge(&self, look: Look) {
         let now = self.now();
         let situation = situation(&self.board, &self.options, now);
         let judgement = judge(&situation, &self.options.thresholds);
@@ -228,7 +228,7 @@ impl Monitor {
             .board
             .server()
             .map_or_else(String::new, |server| format!("{}/{}", server.hosts(), server.db()));
-        for turn in self.board.update_alerts(&judgement, now) {
+        for turn in self.board.update_alerts(&judgement, now, look) {
             self.outbox.send(&turn, &source, &self.board, now);
             self.remember(self.history.alert(turn.alert(), &self.board));
         }

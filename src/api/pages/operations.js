@@ -16,7 +16,7 @@ function drawAlerts({ alerts }) {
 
 function alertItem(alert) {
   const isOpen = alert.state === "open";
-  const times = near(alert.times) > 1 ? `, seen ${amount(alert.times)} times` : "";
+  const times = near(alert.times) > 1 ? `, in ${amount(alert.times)} passes` : "";
   return make("li", {},
     make("div", { class: "head" }, severityBadge(alert.priority), make("h3", {}, plain(alert.title))),
     make("p", {}, sentence(alert.detail)),
