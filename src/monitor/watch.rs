@@ -6,8 +6,9 @@ use super::delivery::{Outbox, Patience, outbox};
 use super::health::situation;
 use super::history::History;
 use super::options::MonitorOptions;
-use super::pass::{Pass, run};
+use super::pass::{Pass, PassError, run};
 use super::{movement, system};
+use crate::export::ExportError;
 use crate::live::{RunOptions, migration_and_runs};
 use crate::model::Timestamp;
 use crate::plan::seconds_of;
@@ -26,6 +27,15 @@ const SYSTEM_EVERY: u32 = 8;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// A pass may take this part of the time: after a long one the next waits longer.
 const BUSY_PART: u32 = 4;
+
+/// What became of a pass, as far as the next one cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// The server was read.
+    Read,
+    /// It was away, and was waited for.
+    Away,
+}
 
 struct Monitor {
     board: Arc<Board>,
@@ -115,17 +125,19 @@ impl Monitor {
         Ok(server)
     }
 
-    /// Passes, one after another: the next begins an interval after the beginning of the last one, or
-    /// later, when that one took long or the database is gone.
+    /// Passes, one after another: the next begins after [`pause`].
     async fn passes(&self, progress: &Arc<Progress>) {
         for number in 1.. {
             let began = Instant::now();
-            match self.connect().await {
+            let outcome = match self.connect().await {
                 Ok(server) => self.pass(&server, number, progress).await,
-                Err(error) => self.board.pass_failed(error.to_string()),
-            }
+                Err(error) => {
+                    self.board.pass_failed(error.to_string());
+                    Outcome::Away
+                }
+            };
             self.judge(Look::Pass);
-            let pause = self.options.interval.max(began.elapsed() * BUSY_PART);
+            let pause = pause(self.options.interval, began.elapsed(), outcome);
             let wait = pause.saturating_sub(began.elapsed());
             let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
             self.board.next_pass_at(Timestamp(self.now().0.saturating_add(wait_ms)));
@@ -133,7 +145,7 @@ impl Monitor {
         }
     }
 
-    async fn pass(&self, server: &Server, number: u64, progress: &Arc<Progress>) {
+    async fn pass(&self, server: &Server, number: u64, progress: &Arc<Progress>) -> Outcome {
         let began_at = self.now();
         self.board.pass_began(began_at);
         self.board.change_movement(|movement| movement.restart(began_at));
@@ -150,11 +162,13 @@ impl Monitor {
                 self.remember(self.history.point(&point, &self.board));
                 let before = self.board.pass_ended(pass, point);
                 tokio::task::spawn_blocking(|| drop(before)); // millions of names, perhaps
+                Outcome::Read
             }
             Err(error) => {
                 let message = error.to_string();
                 self.error("read and analyse the ledger", message.clone());
                 self.board.pass_failed(message);
+                if is_away(&error) { Outcome::Away } else { Outcome::Read }
             }
         }
     }
@@ -235,6 +249,19 @@ impl Monitor {
     }
 }
 
+/// From the beginning of a pass that took so long to that of the next: the interval, or so long that the
+/// server is read for a part of the time only. Waiting for one that was away is no burden to it.
+fn pause(interval: Duration, took: Duration, outcome: Outcome) -> Duration {
+    match outcome {
+        Outcome::Read => interval.max(took * BUSY_PART),
+        Outcome::Away => took + interval,
+    }
+}
+
+fn is_away(error: &PassError) -> bool {
+    matches!(error, PassError::Export(ExportError::Server(error)) if movement::is_away(error))
+}
+
 /// A server that is frozen keeps its connections and says nothing: the driver would wait for ever.
 async fn in_time<T>(
     answer: impl Future<Output = Result<T, ServerError>>,
@@ -252,5 +279,19 @@ fn point(pass: &Pass) -> TrendPoint {
         health_score: pass.report.health_score,
         amount_affected: pass.report.impact.total_amount_affected,
         seconds: seconds_of(pass.took),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_that_waited_for_the_server_counts_once_and_one_that_read_it_four_times() {
+        let pause = |took, outcome| {
+            pause(Duration::from_secs(60), Duration::from_secs(took), outcome).as_secs()
+        };
+        assert_eq!((pause(1, Outcome::Read), pause(90, Outcome::Read)), (60, 360));
+        assert_eq!((pause(1, Outcome::Away), pause(90, Outcome::Away)), (61, 150));
     }
 }
