@@ -99,7 +99,7 @@ function command(lines, what = "the command") {
 }
 
 /**
- * A table. `columns`: `{label, cell: (row) => text or node, is: "number" | "long"}`; the first column heads its row.
+ * A table. `columns`: `{label, cell: (row) => text or node, is: "number" | "address" | "long"}`; the first column heads its row.
  * Roles are spelled out because a table that is shown as blocks on a phone would lose them.
  */
 function table({ caption, columns, rows, isCaptionSeen = false }) {

@@ -62,6 +62,15 @@ function seriousFindings(integrity) {
     .map(([code, issue]) => [code, weighty(issue)]);
 }
 
+/** What the classes of a finding are, after a number. */
+const CLASSES = {
+  benign_copy: "harmless",
+  double_counted: "counted twice",
+  cross_user: "across users",
+  missing_wallet_id: "without a wallet's id",
+  dangling_wallet_id: "with a wallet that is gone",
+};
+
 /** The cards of `/admin/health/token-integrity`. */
 function drawFindings(integrity) {
   const all = Object.entries(integrity.issues).map(([code, issue]) => ({ code, ...issue }));
@@ -75,7 +84,7 @@ function drawFindings(integrity) {
     found.length === 0 && make("p", { class: "nothing" }, "No check found anything."),
     found.length > 0 && make("ul", { class: "cards" }, found.map(findingCard)),
     found.length > 0 && clear.length > 0 && make("h3", { class: "clear-title" }, "Checks that found nothing"),
-    clear.length > 0 && make("ul", { class: "clear" }, clear.map(({ code, count }) => count === null
+    clear.length > 0 && make("ul", { class: "clear" }, clear.map(({ code, count, classes }) => count === null || Object.values(classes ?? {}).includes(null)
       ? make("li", { class: "unknown" }, `${findingName(code)}: can't be told`)
       : make("li", {}, findingName(code)))));
 }
@@ -84,7 +93,7 @@ function findingCard({ code, count, severity, amount: sum, affectedUsers, classe
   const parts = [
     sum !== null && sum !== undefined && `amount ${amount(sum)}`,
     affectedUsers !== null && affectedUsers !== undefined && many(affectedUsers, "user"),
-    ...Object.entries(classes ?? {}).filter(([, n]) => near(n) > 0).map(([name, n]) => `${amount(n)} ${words(name).toLowerCase()}`),
+    ...Object.entries(classes ?? {}).filter(([, n]) => near(n) > 0).map(([name, n]) => `${amount(n)} ${CLASSES[name] ?? words(name).toLowerCase()}`),
   ].filter(Boolean);
   return make("li", {}, make("a", { href: findingAddress(code), "data-key": `finding ${code}` },
     make("span", { class: "name" }, findingName(code)),
@@ -101,7 +110,7 @@ function findingsTable(findings, { caption, isOfUser = false, isOfCode = false }
       { label: "Token", cell: (one) => (one.tokenId ? make("code", {}, quoted(one.tokenId, 13)) : NOTHING) },
       !isOfCode && { label: "Finding", cell: (one) => make("a", { href: findingAddress(one.code) }, findingName(one.code)) },
       !isOfUser && { label: "User", cell: (one) => userLink(one.npub, 8) },
-      { label: "Mint", cell: (one) => quoted(one.mintUrl) },
+      { label: "Mint", is: "address", cell: (one) => quoted(one.mintUrl) },
       { label: "Amount", is: "number", cell: (one) => amount(one.amount) },
       { label: "Detail", is: "long", cell: (one) => quoted(one.detail) },
     ].filter(Boolean),

@@ -77,7 +77,9 @@ function drawImpact({ days, topUsers, amounts, stats }) {
   }
   const columns = gathered(days);
   const largest = columns.reduce((best, one) => (one.tokenCount > best.tokenCount ? one : best), columns[0]);
-  const summary = columns.length === 0 ? "" : `Most on ${plain(largest.day)}: ${many(largest.tokenCount, "token")}`;
+  const isByMonth = days.length > COLUMNS_MAX;
+  const most = `${plain(largest?.day)}: ${many(largest?.tokenCount ?? 0n, "token")}`;
+  const summary = columns.length === 0 ? "" : isByMonth ? `A column is a month. Most in ${most}` : `Most on ${most}`;
   const { readout, host } = chartPlace(`Tokens to repair by day. ${summary}`);
   fill(dayBody, readout, host, make("details", { "data-key": "days" },
     make("summary", {}, "All days as a table"),
@@ -98,7 +100,7 @@ function drawImpact({ days, topUsers, amounts, stats }) {
       columns: columns.map((one) => ({ label: dayLabel(one.day), value: Number(one.tokenCount) })),
       tell: (index) => (index === null
         ? [summary]
-        : [make("strong", {}, many(columns[index].tokenCount, "token")), `, ${amount(columns[index].totalAmount)} overcounted, on ${plain(columns[index].day)}`]),
+        : [make("strong", {}, many(columns[index].tokenCount, "token")), `, ${amount(columns[index].totalAmount)} overcounted, ${isByMonth ? "in" : "on"} ${plain(columns[index].day)}`]),
     });
   }
   fill(topBody,
@@ -161,7 +163,7 @@ function drawUsers({ totalUsers, matchingUsers, checkedUsers, issues, summary, l
         ],
         rows: issues,
       }),
-    pager({ offset, limit, shown: near(checkedUsers), total: near(matchingUsers), what: usersPage.onlyIssues ? "users with issues" : "users", turn }));
+    pager({ offset, limit, shown: near(checkedUsers), total: near(matchingUsers), what: usersPage.onlyIssues ? "balances with issues" : "balances", turn }));
 }
 
 function startUsersFilter(reload) {
