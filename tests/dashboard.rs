@@ -263,6 +263,21 @@ fn what_no_plan_would_change_is_said_to_need_a_person() {
 }
 
 #[test]
+fn what_only_wallets_could_tell_is_said_to_be_unknown_without_them() {
+    let api = server(&USERS);
+    api.tells("/admin/health/token-integrity", &answers::integrity_without_wallets());
+    let mut browser = Browser::start();
+    enter(&mut browser, &api.url("/"));
+    is_live(&mut browser);
+    let unknown = text(&mut browser, "#findings-body .clear");
+    for check in ["No wallet: can't be told", "Wallet of someone else: can't be told"] {
+        assert!(unknown.contains(check), "{check} is not in\n{unknown}");
+    }
+    assert!(unknown.contains("Balance below zero\n") || unknown.ends_with("Balance below zero"));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
 fn a_connection_that_goes_away_is_said_and_comes_back() {
     let (api, mut browser) = opened(&USERS, DESK);
     api.goes_away(true);

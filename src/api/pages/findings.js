@@ -58,7 +58,7 @@ function weighty(issue) {
 /** What else of high severity there is, beside what the repair fixes: `[[code, count]]`. */
 function seriousFindings(integrity) {
   return Object.entries(integrity?.issues ?? {})
-    .filter(([code, issue]) => code !== "inconsistent_status" && issue.severity === "high" && weighty(issue) > 0)
+    .filter(([code, issue]) => code !== "inconsistent_status" && issue?.severity === "high" && weighty(issue) > 0)
     .map(([code, issue]) => [code, weighty(issue)]);
 }
 
@@ -71,9 +71,14 @@ const CLASSES = {
   dangling_wallet_id: "with a wallet that is gone",
 };
 
+/** Whether a check could not be made, or not for all of its classes: both need the wallets. */
+function isUnknown({ count, classes }) {
+  return count === null || Object.values(classes ?? {}).includes(null);
+}
+
 /** The cards of `/admin/health/token-integrity`. */
 function drawFindings(integrity) {
-  const all = Object.entries(integrity.issues).map(([code, issue]) => ({ code, ...issue }));
+  const all = Object.entries(integrity.issues).map(([code, issue]) => ({ code, count: null, ...issue }));
   const found = all.filter((issue) => near(issue.count) > 0).sort(byUrgency);
   const clear = all.filter((issue) => near(issue.count) === 0);
   const { totalIssues, high, medium, low } = integrity.summary;
@@ -84,9 +89,9 @@ function drawFindings(integrity) {
     found.length === 0 && make("p", { class: "nothing" }, "No check found anything."),
     found.length > 0 && make("ul", { class: "cards" }, found.map(findingCard)),
     found.length > 0 && clear.length > 0 && make("h3", { class: "clear-title" }, "Checks that found nothing"),
-    clear.length > 0 && make("ul", { class: "clear" }, clear.map(({ code, count, classes }) => count === null || Object.values(classes ?? {}).includes(null)
-      ? make("li", { class: "unknown" }, `${findingName(code)}: can't be told`)
-      : make("li", {}, findingName(code)))));
+    clear.length > 0 && make("ul", { class: "clear" }, clear.map((issue) => isUnknown(issue)
+      ? make("li", { class: "unknown" }, `${findingName(issue.code)}: can't be told`)
+      : make("li", {}, findingName(issue.code)))));
 }
 
 function findingCard({ code, count, severity, amount: sum, affectedUsers, classes }) {
