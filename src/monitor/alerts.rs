@@ -87,12 +87,21 @@ rules! {
 pub struct Situation {
     /// From the latest pass; `None` before the first.
     pub ledger: Option<LedgerFigures>,
+    /// Whether the system was asked how it is.
+    pub is_system_known: bool,
     /// What is wrong with the system, in sentences.
     pub system_faults: Vec<String>,
     /// The migration's state.
     pub migration_state: Option<String>,
     /// The longest work under way or just ended: what it is and how long it took.
     pub execution: Option<(String, Duration)>,
+}
+
+impl Situation {
+    /// Whether both the ledger and the system were looked at.
+    fn is_known(&self) -> bool {
+        self.ledger.is_some() && self.is_system_known
+    }
 }
 
 /// Figures of a pass that alerts look at.
@@ -352,7 +361,10 @@ pub fn judge(situation: &Situation, thresholds: &Thresholds) -> Judgement {
             Rule::DuplicateSecrets,
             Rule::BalanceInconsistency,
         ]);
-        unknown.extend([Rule::OrphanedTokens, Rule::HealthOptimal]);
+        unknown.extend([Rule::OrphanedTokens, Rule::LongExecution]);
+    }
+    if !situation.is_known() {
+        unknown.extend([Rule::HealthDegraded, Rule::HealthOptimal]);
     }
     if situation.ledger.is_some_and(|figures| figures.wallets_are_missing) {
         unknown.push(Rule::OrphanedTokens);
@@ -376,7 +388,7 @@ fn conditions(situation: &Situation, thresholds: &Thresholds) -> Vec<Condition> 
     });
     let mut conditions: Vec<Condition> = judged.collect();
     let is_quiet = conditions.iter().all(|condition| condition.rule.priority() == Priority::Low);
-    if is_quiet && situation.ledger.is_some() {
+    if is_quiet && situation.is_known() {
         conditions.push(Condition {
             rule: Rule::HealthOptimal,
             title: "All is well".to_owned(),
@@ -501,6 +513,7 @@ mod tests {
     fn quiet() -> Situation {
         Situation {
             ledger: Some(LedgerFigures { melted_tokens: 100, ..LedgerFigures::default() }),
+            is_system_known: true,
             migration_state: Some("not_started".to_owned()),
             ..Situation::default()
         }
@@ -593,18 +606,26 @@ mod tests {
 
     #[test]
     fn what_cannot_be_judged_yet_resolves_nothing() {
+        let bad = Situation {
+            system_faults: vec!["no index".into()],
+            execution: Some(("A pass".to_owned(), Duration::from_secs(40))),
+            ..with(|it| it.orphaned_tokens = 1)
+        };
+        let bad = judge(&bad, &Thresholds::default());
         let mut book = AlertBook::default();
-        book.update(
-            &judge(&with(|it| it.orphaned_tokens = 1), &Thresholds::default()),
-            Timestamp(1),
-            Look::Pass,
-        );
+        book.update(&bad, Timestamp(1), Look::Pass);
         let mut book = AlertBook::restored(book.all().into_iter().cloned().collect());
-        let nothing = judge(&Situation::default(), &Thresholds::default());
-        assert_eq!(book.update(&nothing, Timestamp(2), Look::Pass), []);
-        assert_eq!(book.open().count(), 1);
-        let reopened = judge(&with(|it| it.orphaned_tokens = 1), &Thresholds::default());
-        assert_eq!(book.update(&reopened, Timestamp(3), Look::Pass), [], "it is open already");
+        let nothing = Situation::default();
+        let ledger_alone = Situation { is_system_known: false, ..quiet() };
+        let system_alone = Situation { ledger: None, ..quiet() };
+        for (situation, open) in [(nothing, 3), (system_alone, 3), (ledger_alone, 1)] {
+            let mut book = book.clone();
+            let turns =
+                book.update(&judge(&situation, &Thresholds::default()), Timestamp(2), Look::Pass);
+            assert!(turns.iter().all(|turn| matches!(turn, Turn::Resolved(_))), "{turns:?}");
+            assert_eq!(book.open().count(), open, "{situation:?}");
+        }
+        assert_eq!(book.update(&bad, Timestamp(3), Look::Pass), [], "they are open already");
     }
 
     #[test]

@@ -230,6 +230,7 @@ pub(super) fn situation(board: &Board, options: &MonitorOptions, now: Timestamp)
     let runs = board.runs().borrow().clone();
     Situation {
         ledger: board.pass().map(|pass| pass.figures()),
+        is_system_known: board.system().is_some(),
         system_faults: system_faults(board, options),
         migration_state: runs.read_at.map(|_| runs.migration_state.clone()),
         execution: longest_execution(board, now),
