@@ -162,6 +162,42 @@ fn no_secret_of_a_ledger_appears_in_any_output() {
 }
 
 #[test]
+fn money_in_the_place_of_a_date_is_shown_neither_by_a_command_nor_in_a_report() {
+    let place = place();
+    let encoded = format!("cashuA{}", CANARIES[5]);
+    let proofs = format!("[{{\"secret\":\"{}\",\"C\":\"02\"}}]", CANARIES[0]);
+    let token = |number: i32, spent_at: &str, updated_at: &str| {
+        document(&[
+            element("_id", &int32(number)),
+            element("npub", &string("npub-of-a-user")),
+            element("status", &string("unspent")),
+            element("transaction_type", &string("melted")),
+            element("total_amount", &int32(9)),
+            element("spent_at", &string(spent_at)),
+            element("updatedAt", &string(updated_at)),
+        ])
+    };
+    // What has no mark of ecash is not shown either where it stands in a date's place.
+    let tokens = [token(1, &encoded, &proofs), token(2, &proofs, &encoded)];
+    let dump = place.dump("dates", &[&tokens[..], &[token(3, CANARIES[1], CANARIES[8])]].concat(), &[]);
+    let (plan, repaired, dump) = (place.at("plan"), place.at("repaired"), arg(&dump));
+    let apply = ["apply", arg(&plan), "--snapshot", dump, "--out", arg(&repaired)];
+    assert_silent(&run(["analyze", dump, arg(&plan)]).exits(0));
+    assert_silent(&run(apply.into_iter().chain(["--confirm", "--yes"])).exits(0));
+    for form in [None, Some("--json")] {
+        for id in 1..=3 {
+            let id = format!("{{\"$numberInt\":\"{id}\"}}");
+            let explain = ["explain", arg(&plan), &id, "--snapshot", dump];
+            let explained = run(explain.into_iter().chain(form)).exits(0);
+            assert_silent(&explained);
+            assert_eq!(explained.stdout.matches("(String)").count(), 2, "{explained:#?}");
+        }
+        assert_silent(&run(["preview", arg(&plan)].into_iter().chain(form)).exits(0));
+    }
+    assert_no_secret_below(&plan.join("reports"));
+}
+
+#[test]
 fn no_secret_of_a_damaged_dump_appears_in_a_message() {
     let place = place();
     let (good, keys) = (token(1, CANARIES[0]), wallet(1));

@@ -144,13 +144,15 @@ fn why_not(findings: &[[String; 2]]) -> String {
     said.map_or_else(|| OTHER_SHAPE.to_owned(), |[_, detail]| detail.clone())
 }
 
+/// The status is one of the rule's; the others are dates, and what stands there instead, which may be money, is
+/// named by its type as in the reports.
 fn fields(images: &FieldImages<'_>) -> Map<String, serde_json::Value> {
-    let shown = |value: Value<'_>| match value.as_str() {
-        Some(text) => json!(text),
-        None if value.is_null() => serde_json::Value::Null,
-        None => json!(date_text(value)),
+    let shown = |name: &str, value: Value<'_>| match name {
+        _ if value.is_null() => serde_json::Value::Null,
+        "status" => json!(identifier_text(value)),
+        _ => json!(date_text(value)),
     };
-    images.iter().filter_map(|(name, value)| Some((name.to_owned(), shown(value?)))).collect()
+    images.iter().filter_map(|(name, value)| Some((name.to_owned(), shown(name, value?)))).collect()
 }
 
 /// Fills in what the reports say of the token.
