@@ -5,8 +5,10 @@
 
 use crate::goldens::{compare, fixtures};
 use crate::support::command::{Outcome, arg, finish, keys, remelt};
+use crate::support::dumps::write_dump;
 use crate::support::files::files_below;
 use crate::support::live::{Ledger, generated};
+use crate::support::raw::{RawValue, document, element, int32, string};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -391,6 +393,59 @@ fn explain_looks_only_into_the_plans_own_snapshot() {
     finish(&mut typed(place.path(), "generate other --tokens 300 --seed 9 -q")).exits(0);
     let line = "explain plan 677e1c352f8ca575b4000026 --snapshot other --json";
     assert_eq!(finish(&mut typed(place.path(), line)).exits(3).error().0, "other_snapshot");
+}
+
+#[test]
+fn no_value_of_a_ledger_begins_a_line_of_its_own() {
+    let place = tempfile::tempdir().unwrap();
+    let forged = |name: &str| string(format!("{name}\nForged     is\u{2028}what\u{85}this\tsays"));
+    let id = forged("id");
+    let token = |status: &RawValue, spent_at: &RawValue| {
+        document(&[
+            element("_id", &id),
+            element("npub", &forged("npub")),
+            element("wallet_id", &forged("wallet")),
+            element("mint_url", &forged("mint")),
+            element("transaction_id", &forged("transaction")),
+            element("transaction_type", &string("melted")),
+            element("total_amount", &int32(5)),
+            element("status", status),
+            element("spent_at", spent_at),
+            element("name\nForged", &int32(7)),
+        ])
+    };
+    let unspent = token(&string("unspent"), &forged("spent_at"));
+    let other = document(&[
+        element("_id", &int32(1)),
+        element("transaction_id", &forged("transaction")),
+        element("status", &forged("status")),
+        element("transaction_type", &forged("type")),
+    ]);
+    let changed = [token(&forged("status"), &forged("changed")), other.clone()];
+    write_dump(&place.path().join("dump\nForged"), &[unspent, other].concat(), Some(b""));
+    write_dump(&place.path().join("changed"), &changed.concat(), Some(b""));
+    let said = |words: &[&str]| {
+        let outcome = finish(remelt(words).current_dir(place.path()));
+        for line in outcome.stdout.lines().chain(outcome.stderr.lines()) {
+            assert!(!line.trim_start().starts_with("Forged"), "{words:?}: {outcome:#?}");
+            assert!(!line.contains(['\u{2028}', '\u{85}', '\t']), "{words:?}: {outcome:#?}");
+        }
+        outcome.stdout
+    };
+    let (dump, id) = ("dump\nForged", "id\nForged     is\u{2028}what\u{85}this\tsays");
+    said(&["analyze", dump, "plan"]);
+    let explained = said(&["explain", "plan", id, "--snapshot", dump]);
+    assert!(explained.starts_with("Token      id\\u{000a}Forged     is\\u{2028}what"), "{explained}");
+    said(&["preview", "plan"]);
+    let differences = said(&["diff", dump, "changed"]);
+    assert!(differences.contains("tokens id\\u{000a}Forged"), "{differences}");
+    said(&["rehearse", dump, "--keep", "kept\nForged"]);
+    said(&["apply", "plan", "--snapshot", "changed", "--out", "out\nForged", "--confirm", "--yes"]);
+    said(&["apply", "plan", "--snapshot", dump, "--out", "out\nForged", "--confirm", "--yes"]);
+    said(&["verify", "plan", "--snapshot", "no\nForged"]);
+    // Files keep every byte.
+    let report = fs::read_to_string(place.path().join("plan/reports/changes.csv")).unwrap();
+    assert!(report.contains("\"npub\nForged"), "{report}");
 }
 
 #[test]

@@ -182,9 +182,20 @@ pub fn cell_text(text: &str) -> String {
 /// `text` for a terminal: characters that would change how other text is shown are spelled out.
 #[must_use]
 pub fn printable(text: &str) -> String {
+    spelled_out(text, |c| is_deceptive(c) || c == '\r')
+}
+
+/// `text` for people as one line: what would break, pad or hide a part of it is spelled out, too.
+#[must_use]
+pub fn printable_line(text: &str) -> String {
+    let ends_or_pads = |c| matches!(c, '\r' | '\n' | '\t' | '\u{2028}' | '\u{2029}' | '\u{ad}');
+    spelled_out(text, |c| is_deceptive(c) || ends_or_pads(c))
+}
+
+fn spelled_out(text: &str, is_spelled: impl Fn(char) -> bool) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_deceptive(c) || c == '\r' {
+        if is_spelled(c) {
             safe.push_str(&format!("\\u{{{:04x}}}", u32::from(c)));
         } else {
             safe.push(c);
@@ -199,18 +210,8 @@ fn needs_neutralising(text: &str) -> bool {
 
 /// `text` with an apostrophe before what a spreadsheet would run, and deceptive characters spelled out.
 fn neutralised(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len() + 8);
-    if starts_formula(text) {
-        safe.push('\'');
-    }
-    for c in text.chars() {
-        if is_deceptive(c) {
-            safe.push_str(&format!("\\u{{{:04x}}}", u32::from(c)));
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
+    let apostrophe = if starts_formula(text) { "'" } else { "" };
+    format!("{apostrophe}{}", spelled_out(text, is_deceptive))
 }
 
 #[cfg(test)]

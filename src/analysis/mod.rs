@@ -31,7 +31,7 @@ mod totals;
 mod wallets;
 
 pub use changes::{ChangeEncoder, ChangeLengths, ChangeRows, ChangeSink};
-pub use csv::{CsvRows, cell_text, printable};
+pub use csv::{CsvRows, cell_text, printable, printable_line};
 pub use engine::{Analysis, ScanFigures, analyze, scan};
 pub use error::AnalyzeError;
 pub use family::{Family, FamilyError, Member, family};

@@ -5,7 +5,7 @@ use super::args::ConfirmArgs;
 use super::failure::Refusal;
 use super::output::print_lines;
 use super::render::prose;
-use remelt::analysis::printable;
+use remelt::analysis::printable_line;
 use std::io::{BufRead, IsTerminal, Write};
 
 /// What a command is about to do.
@@ -49,7 +49,7 @@ pub(crate) fn consent(args: &ConfirmArgs, intent: &Intent<'_>) -> anyhow::Result
     }
     print_lines(&text);
     let mut stderr = std::io::stderr().lock();
-    write!(stderr, "Type the database's name ({}) to go on: ", printable(db))?;
+    write!(stderr, "Type the database's name ({}) to go on: ", printable_line(db))?;
     stderr.flush()?;
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed)?;

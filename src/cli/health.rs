@@ -1,15 +1,10 @@
 //! The health check as text for people: 80 columns, readable without colour.
 
-use super::render::{bytes, in_words, melted, number, prose};
+use super::render::{bytes, in_words, line, melted, number, prose};
 use remelt::model::FindingCode;
 use remelt::monitor::alerts::Alert;
 use remelt::monitor::{HealthCheck, HealthStatus};
 use std::fmt::Write;
-
-macro_rules! line {
-    ($text:expr) => { { let _ = writeln!($text); } };
-    ($text:expr, $($args:tt)*) => { { let _ = writeln!($text, $($args)*); } };
-}
 
 /// One line about the latest pass.
 pub(crate) fn pass(check: &HealthCheck) -> String {

@@ -5,7 +5,7 @@
 
 use super::args::{Command, Global, LogFormat};
 use super::progress;
-use remelt::analysis::printable;
+use remelt::analysis::printable_line;
 use std::io::{self, Write};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -66,7 +66,7 @@ impl Write for Lines {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let line = match self.0 {
-            LogFormat::Text => printable(text.trim_end_matches('\n')).replace('\n', "\\n"),
+            LogFormat::Text => printable_line(text.trim_end_matches('\n')),
             LogFormat::Json => text.trim_end_matches('\n').to_owned(),
         };
         // A standard error that is gone is no reason to stop.

@@ -5,7 +5,7 @@ use super::args::{Global, LogFormat};
 use super::failure::{Exit, classify, split_hint, without_credentials};
 use super::paint::{Tone, paint, stderr_wants_colour, stdout_wants_colour, toned};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use remelt::analysis::printable;
+use remelt::analysis::{printable, printable_line};
 use serde::Serialize;
 use serde_json::json;
 use std::io::Write;
@@ -64,7 +64,7 @@ impl Output {
         } else if self.logs_json() {
             tracing::warn!("{text}");
         } else {
-            print_lines(&format!("{} {text}\n", toned(Tone::Warn, "note:")));
+            print_lines(&told(&toned(Tone::Warn, "note:"), text));
         }
     }
 
@@ -85,13 +85,18 @@ impl Output {
             let error = json!({"error": {"code": code, "message": what, "hint": hint}});
             let _ = writeln!(std::io::stdout(), "{error}");
         } else if !self.logs_json() {
-            let mut text = format!("{} {what}\n", toned(Tone::Bad, "error:"));
+            let mut text = told(&toned(Tone::Bad, "error:"), what);
             if !hint.is_empty() {
-                text += &format!("  {} {hint}\n", toned(Tone::Strong, "hint:"));
+                text += &told(&format!("  {}", toned(Tone::Strong, "hint:")), hint);
             }
             print_lines(&text);
         }
     }
+}
+
+/// `sentence` after `head`, as one line whatever it names.
+fn told(head: &str, sentence: &str) -> String {
+    format!("{head} {}\n", printable_line(sentence))
 }
 
 /// Writes lines to standard error, above a progress bar if there is one.

@@ -11,6 +11,7 @@ pub(crate) use status::status;
 use super::paint::{Tone, columns_of, toned};
 use super::rehearse::RehearseReport;
 use super::run::{for_shell, this_command};
+use remelt::analysis::printable_line;
 use remelt::audit::AuditReport;
 use remelt::diff::DiffReport;
 use remelt::export::ExportReport;
@@ -26,12 +27,15 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+/// Appends one line, whatever stands in the values: data must not end it and begin one of its own.
 // Writing to a String can't fail, so the results of `writeln!` are not looked at here.
 macro_rules! line {
     ($text:expr) => { { let _ = writeln!($text); } };
-    ($text:expr, $($args:tt)*) => { { let _ = writeln!($text, $($args)*); } };
+    ($text:expr, $($args:tt)*) => {
+        { let _ = writeln!($text, "{}", remelt::analysis::printable_line(&format!($($args)*))); }
+    };
 }
-use line;
+pub(crate) use line;
 
 /// Columns of a line of prose; a terminal has 80.
 const PROSE_COLUMNS: usize = 78;
@@ -41,7 +45,7 @@ pub(crate) fn prose(text: &mut String, head: &str, sentence: &str) {
     let indent = columns_of(head);
     let mut row = head.to_owned();
     let mut columns = indent;
-    for word in sentence.split_whitespace() {
+    for word in printable_line(sentence).split_whitespace() {
         let length = word.chars().count();
         if columns > indent && columns + 1 + length > PROSE_COLUMNS {
             line!(text, "{}", row.trim_end());
@@ -90,9 +94,10 @@ fn bar(count: u64, most: u64, columns: u64) -> String {
 /// A long identifier by its ends; whole where it fits.
 fn shortened(id: &str, columns: usize) -> String {
     const ENDING: usize = 8;
+    let id = printable_line(id);
     let length = id.chars().count();
     if length <= columns {
-        return id.to_owned();
+        return id;
     }
     let head: String = id.chars().take(columns.saturating_sub(ENDING + 3)).collect();
     let tail: String = id.chars().skip(length - ENDING).collect();
@@ -178,7 +183,7 @@ fn wrapped(text: &mut String, head: &str, words: &[&str]) {
             line!(text, "{row}");
             row = " ".repeat(head.len());
         }
-        let _ = write!(row, " {word}{end}");
+        row += &format!(" {word}{end}");
     }
     line!(text, "{row}");
 }
@@ -390,7 +395,10 @@ pub(crate) fn rolled_back(report: &RollbackReport, copy: Option<&Path>) -> Strin
     }
     match (report.state, copy) {
         (RunState::RolledBack, Some(_)) => {}
-        (RunState::RolledBack, None) => line!(text, "\nNext: remelt status"),
+        (RunState::RolledBack, None) => {
+            line!(text);
+            line!(text, "Next: remelt status");
+        }
         (state, _) => {
             line!(text);
             stopped(&mut text, state);
@@ -585,7 +593,7 @@ pub(crate) fn diff(report: &DiffReport) -> String {
         line!(text, "{} {} ({kind})", difference.collection, difference.id);
         for field in &difference.fields {
             let [before, after] = [&field.before, &field.after].map(side);
-            let row = format!("  {:<12} {before} -> {after}", field.name);
+            let row = printable_line(&format!("  {:<12} {before} -> {after}", field.name));
             if row.chars().count() <= PROSE_COLUMNS {
                 line!(text, "{row}");
             } else {

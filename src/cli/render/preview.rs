@@ -56,15 +56,13 @@ fn users(text: &mut String, report: &Preview) {
     heading(text, &head);
     for user in &report.top_users {
         let npub = if user.npub.is_empty() { "(no npub)" } else { &user.npub };
-        // What is no identifier may hold line breaks.
-        let npub: String = npub.chars().filter(|c| !c.is_control()).collect();
         let shown = |amount: Option<remelt::model::JsonAmount>| {
             amount.map_or_else(|| "?".to_owned(), |amount| number(amount.0))
         };
         line!(
             text,
             "  {:<USER_COLUMNS$}{:>7} {:>15} {:>15} {:>15}",
-            shortened(&npub, USER_COLUMNS),
+            shortened(npub, USER_COLUMNS),
             number(user.token_count.into()),
             number(user.total_amount.0),
             shown(user.unspent_before),

@@ -3,7 +3,7 @@
 //! Markup is `&'static str`, so nothing that is read at run time can become markup; all other text goes
 //! through [`Html::text`], which escapes it and spells out characters that change how text is shown.
 
-use crate::analysis::{ShownCell, printable};
+use crate::analysis::{ShownCell, printable_line};
 use crate::model::{Sha256Hash, grouped};
 use std::fmt::Write;
 
@@ -20,18 +20,13 @@ impl Html {
 
     /// Text of anybody's.
     pub(super) fn text(&mut self, text: &str) -> &mut Html {
-        for c in printable(text).chars() {
+        for c in printable_line(text).chars() {
             match c {
                 '&' => self.0.push_str("&amp;"),
                 '<' => self.0.push_str("&lt;"),
                 '>' => self.0.push_str("&gt;"),
                 '"' => self.0.push_str("&quot;"),
                 '\'' => self.0.push_str("&#39;"),
-                // Left by `printable`, and swallowed by a browser.
-                '\n' | '\t' | '\u{2028}' | '\u{2029}' | '\u{ad}' => {
-                    // Writing to a String can't fail.
-                    let _ = write!(self.0, "\\u{{{:04x}}}", u32::from(c));
-                }
                 c => self.0.push(c),
             }
         }
