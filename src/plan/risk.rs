@@ -3,7 +3,8 @@
 
 use super::balances::{Balance, Balances};
 use super::file::{Plan, PlanError};
-use crate::model::{FindingCode, Severity, Timestamp};
+use super::sums::is_summed;
+use crate::model::{FindingCode, Severity, Timestamp, hash_bytes};
 use crate::publish::open_regular;
 use crate::snapshot::format::{Consistency, Presence};
 use serde::{Serialize, Serializer};
@@ -245,8 +246,8 @@ impl Weighed {
             self.add(
                 "summary_does_not_fit",
                 Severity::Medium,
-                "reports/summary.json is missing or not of this plan, so what the repair leaves \
-                 unsettled was not weighed",
+                "reports/summary.json is missing, not of this plan or not what SHA256SUMS says, so what the \
+                 repair leaves unsettled was not weighed",
                 "remelt audit says what was altered; make plan and reports anew with remelt analyze",
             );
             return;
@@ -292,10 +293,14 @@ impl Weighed {
     }
 }
 
+/// The summary, if it is the one that was written with the plan: it holds the plan's hash, and `SHA256SUMS` its own.
 fn read_summary(plan: &Plan) -> Option<serde_json::Value> {
     let mut text = Vec::new();
     let file = open_regular(&plan.directory().join(SUMMARY)).ok()?;
     file.take(SUMMARY_BYTES_MAX).read_to_end(&mut text).ok()?;
+    if !is_summed(plan.directory(), SUMMARY, hash_bytes(&text)) {
+        return None;
+    }
     let summary: serde_json::Value = serde_json::from_slice(&text).ok()?;
     (summary["plan"]["sha256"] == plan.sha256().to_string()).then_some(summary)
 }
@@ -307,9 +312,11 @@ fn duration(hours: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::hash_bytes;
+    use crate::plan::SUMS_FILE;
     use crate::plan::file::{CSV_REPORTS, PlanFile, REPORTS_DIRECTORY};
-    use crate::plan::samples::{DELTAS_HEADER, REPAIR_TIME, Sample, change, plan_with};
+    use crate::plan::samples::{
+        DELTAS_HEADER, REPAIR_TIME, Sample, change, plan_with, write_summary,
+    };
     use serde_json::json;
     use std::fs;
 
@@ -463,9 +470,8 @@ mod tests {
         let risk = assess(&plan, REPAIR_TIME).unwrap();
         assert_eq!(codes(&risk), ["reports_do_not_fit", "refused_on_save", "drift"]);
 
-        let summary = root.path().join(SUMMARY);
         let of_another = json!({"plan": {"sha256": hash_bytes(b"").to_string()}, "findings": {}});
-        fs::write(&summary, of_another.to_string()).unwrap();
+        write_summary(root.path(), &of_another);
         assert!(codes(&assess(&plan, REPAIR_TIME).unwrap()).contains(&"summary_does_not_fit"));
 
         let (root, plan) = plan_with(&FINE, |_| {});
@@ -488,6 +494,22 @@ mod tests {
         assert_eq!((risk.level, codes(&risk)), (Severity::Medium, vec!["other_findings"]));
         let said = message(&risk, "other_findings");
         assert!(said.ends_with(": 2 negative_balance, 1 double_counted"), "{said}");
+    }
+
+    #[test]
+    fn a_summary_that_is_not_the_one_written_with_the_plan_is_not_believed() {
+        let findings = json!({"negative_balance": {"count": 2}});
+        let (root, plan) = plan_with(&Sample { findings, ..FINE }, |_| {});
+        let weighed = || codes(&assess(&plan, REPAIR_TIME).unwrap());
+        assert_eq!(weighed(), ["other_findings"]);
+        let summary = root.path().join(SUMMARY);
+        let written = fs::read_to_string(&summary).unwrap();
+        fs::write(&summary, written.replace("\"count\":2", "\"count\":0")).unwrap();
+        assert_eq!(weighed(), ["summary_does_not_fit"]);
+        fs::write(&summary, &written).unwrap();
+        assert_eq!(weighed(), ["other_findings"]);
+        fs::remove_file(root.path().join(SUMS_FILE)).unwrap();
+        assert_eq!(weighed(), ["summary_does_not_fit"]);
     }
 
     #[test]

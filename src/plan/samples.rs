@@ -4,7 +4,7 @@ use super::file::{
     BatchRecord, CHANGES_FILE, CSV_REPORTS, FORMAT_VERSION, PLAN_FILE, Plan, PlanFile,
     PlannedSnapshot, PlannedTotals, REPORTS_DIRECTORY, ReportRecord, RuleRecord, SEAL_KEY,
 };
-use super::{SUMMARY_FILE, encode};
+use super::{SUMMARY_FILE, SUMS_FILE, encode};
 use crate::analysis::{ChangedFields, ImagePair, ProposedChange, RULE, SpentAt};
 use crate::document::{Value, ValueKind};
 use crate::model::{JsonAmount, Sha256Hash, Timestamp, hash_bytes};
@@ -108,6 +108,14 @@ pub(super) fn write_plan(directory: &Path, content: &PlanFile) -> Sha256Hash {
     sha256
 }
 
+/// Writes `summary` and its line of `SHA256SUMS`.
+pub(super) fn write_summary(directory: &Path, summary: &serde_json::Value) {
+    let (name, text) = (format!("{REPORTS_DIRECTORY}/{SUMMARY_FILE}"), summary.to_string());
+    fs::write(directory.join(&name), &text).unwrap();
+    let sum = format!("{}  {name}\n", hash_bytes(text.as_bytes()));
+    fs::write(directory.join(SUMS_FILE), sum).unwrap();
+}
+
 /// The sample's plan with what `edit` makes of it, written and opened.
 pub(super) fn plan_with(sample: &Sample<'_>, edit: impl FnOnce(&mut PlanFile)) -> (TempDir, Plan) {
     let root = tempfile::tempdir().unwrap();
@@ -121,7 +129,7 @@ pub(super) fn plan_with(sample: &Sample<'_>, edit: impl FnOnce(&mut PlanFile)) -
     edit(&mut content);
     let sha256 = write_plan(root.path(), &content);
     let summary = json!({"plan": {"sha256": sha256.to_string()}, "findings": sample.findings});
-    fs::write(reports.join(SUMMARY_FILE), summary.to_string()).unwrap();
+    write_summary(root.path(), &summary);
     let plan = Plan::open(root.path()).unwrap();
     (root, plan)
 }

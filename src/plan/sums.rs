@@ -15,6 +15,8 @@ use std::path::Path;
 
 /// Name of the file.
 pub const SUMS_FILE: &str = "SHA256SUMS";
+/// A line for each of a dozen files fits many times.
+const SUMS_BYTES_MAX: u64 = 64 * 1024;
 /// Name of the figures' file in `reports/`.
 pub const SUMMARY_FILE: &str = "summary.json";
 
@@ -48,6 +50,14 @@ pub fn sums(
         text += &format!("{hash}  {name}\n");
     }
     Ok(text)
+}
+
+/// Whether `SHA256SUMS` in `directory` says `hash` of the file `name`.
+pub(super) fn is_summed(directory: &Path, name: &str, hash: Sha256Hash) -> bool {
+    let mut text = String::new();
+    let read = open_regular(&directory.join(SUMS_FILE))
+        .and_then(|file| file.take(SUMS_BYTES_MAX).read_to_string(&mut text));
+    read.is_ok() && text.lines().any(|line| line == format!("{hash}  {name}"))
 }
 
 /// SHA-256 of a file's bytes.
