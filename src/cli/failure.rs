@@ -164,6 +164,7 @@ fn plan(error: &PlanError) -> (Exit, &'static str) {
     match error {
         PlanError::Io { .. } => (Exit::Failed, "io"),
         PlanError::NoPlan(_) => (Exit::Failed, "no_plan"),
+        PlanError::Scratch(_) => (Exit::Failed, "scratch"),
         PlanError::Sealed { .. }
         | PlanError::Incoherent { .. }
         | PlanError::BatchAltered { .. }

@@ -259,7 +259,7 @@ impl RunError {
             RunError::Server(error) if error.is_permission() => ExitClass::Refused,
             RunError::Drift { written: 0, .. } => ExitClass::Refused,
             RunError::Plan(error) => match error {
-                PlanError::Io { .. } => ExitClass::Failed,
+                PlanError::Io { .. } | PlanError::Scratch(_) => ExitClass::Failed,
                 _ => ExitClass::Refused,
             },
             RunError::Directory(RunDirectoryError::Locked(_))

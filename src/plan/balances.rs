@@ -1,26 +1,35 @@
-//! Balances of the affected users, from the report beside the plan, which its hash binds.
+//! What the repair takes from whom, from the report beside the plan, which its hash binds.
 
-use super::file::Plan;
+use super::file::{Plan, PlanError};
+use super::groups::{Groups, Heaviest};
 use super::tables::{Table, TableError};
+use crate::scratch::ScratchError;
 use csv::ByteRecord;
-use std::collections::BTreeMap;
 
 const REPORT: &str = "balance_deltas.csv";
 
-/// What a user may spend, before and after the repair.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Balance {
-    /// Unspent before, at the mints where the plan changes something.
+/// What the repair takes from one user, over the mints where the plan changes something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UserLoss {
+    /// The user's cell in the reports.
+    pub(super) user: String,
+    pub(super) tokens: u64,
+    pub(super) loss: i128,
+    /// Unspent before.
     pub(super) before: i128,
     /// Unspent after.
     pub(super) after: i128,
 }
 
 /// Balances of the affected users.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Balances {
-    /// By user as the report's cell shows it: sums over the affected mints.
-    pub(super) by_user: BTreeMap<String, Balance>,
+    /// Those who lose most, largest loss first.
+    pub(super) largest: Vec<UserLoss>,
+    /// Affected users; who has no name is none.
+    pub(super) users: u64,
+    /// Those of them who lose half or more of what they see at these mints.
+    pub(super) halved: u64,
     /// Users at mints whose balance is below zero after the repair and is lower than before.
     pub(super) below_zero: u64,
     /// The lowest of them.
@@ -29,38 +38,78 @@ pub(super) struct Balances {
     pub(super) emptied: u64,
 }
 
+/// Why they can't be read.
+enum Stop {
+    Table,
+    Scratch(ScratchError),
+}
+
+impl From<TableError> for Stop {
+    fn from(_: TableError) -> Stop {
+        Stop::Table
+    }
+}
+
+impl From<ScratchError> for Stop {
+    fn from(error: ScratchError) -> Stop {
+        Stop::Scratch(error)
+    }
+}
+
 impl Balances {
-    /// Reads the balances beside `plan`; `None` when the report is not the one that the plan names.
-    pub(super) fn read(plan: &Plan) -> Option<Balances> {
-        plan.intact_report(REPORT)?;
-        Balances::from_rows(plan).ok()
+    /// Reads the balances beside `plan`, with the `most` users who lose most; `None` when the report is not
+    /// the one that the plan names.
+    ///
+    /// # Errors
+    /// [`PlanError::Scratch`].
+    pub(super) fn read(plan: &Plan, most: usize) -> Result<Option<Balances>, PlanError> {
+        if plan.intact_report(REPORT).is_none() {
+            return Ok(None);
+        }
+        match Balances::from_rows(plan, most) {
+            Ok(balances) => Ok(Some(balances)),
+            Err(Stop::Table) => Ok(None),
+            Err(Stop::Scratch(error)) => Err(error.into()),
+        }
     }
 
-    fn from_rows(plan: &Plan) -> Result<Balances, TableError> {
+    fn from_rows(plan: &Plan, most: usize) -> Result<Balances, Stop> {
+        const TOKENS_FIXED: usize = 2;
+        const BEFORE: usize = 3;
+        const AFTER: usize = 4;
+        const DELTA: usize = 8;
         let mut table = Table::open(plan.directory(), REPORT)?;
         let mut row = ByteRecord::new();
-        let mut balances = Balances::default();
+        let (mut balances, mut users) = (Balances::default(), Groups::new());
         while table.next_into(&mut row)? {
-            let number = |cell| Ok(table.number(&row, cell)?.unwrap_or(0));
-            let balance = Balance { before: number(3)?, after: number(4)? };
-            balances.add(&String::from_utf8_lossy(row.get(0).unwrap_or_default()), balance);
+            let number = |cell| Ok::<_, TableError>(table.number(&row, cell)?.unwrap_or(0));
+            let (before, after) = (number(BEFORE)?, number(AFTER)?);
+            balances.weigh(before, after);
+            let sums = [number(TOKENS_FIXED)?, -number(DELTA)?, before, after];
+            users.add(row.get(0).unwrap_or_default(), sums)?;
         }
+        let mut largest = Heaviest::new(most);
+        users.each(|user, [tokens, loss, before, after]| {
+            if !user.is_empty() {
+                balances.users += 1;
+                balances.halved += u64::from(before > 0 && after <= before / 2);
+            }
+            if largest.wants(loss) {
+                let user = String::from_utf8_lossy(user).into_owned();
+                let tokens = u64::try_from(tokens).unwrap_or(0);
+                largest.offer(loss, UserLoss { user, tokens, loss, before, after });
+            }
+        })?;
+        balances.largest = largest.into_groups().collect();
         Ok(balances)
     }
 
-    /// The sums of each user; who has no name is none.
-    pub(super) fn users(&self) -> impl Iterator<Item = &Balance> {
-        self.by_user.iter().filter(|(user, _)| !user.is_empty()).map(|(_, balance)| balance)
-    }
-
-    fn add(&mut self, user: &str, balance: Balance) {
-        if balance.after < 0 && balance.after < balance.before {
+    /// Takes the balance of a user at a mint.
+    fn weigh(&mut self, before: i128, after: i128) {
+        if after < 0 && after < before {
             self.below_zero += 1;
-            self.lowest = self.lowest.min(balance.after);
+            self.lowest = self.lowest.min(after);
         }
-        self.emptied += u64::from(balance.before > 0 && balance.after == 0);
-        let sums = self.by_user.entry(user.to_owned()).or_default();
-        sums.before = sums.before.saturating_add(balance.before);
-        sums.after = sums.after.saturating_add(balance.after);
+        self.emptied += u64::from(before > 0 && after == 0);
     }
 }

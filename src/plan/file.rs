@@ -5,6 +5,7 @@
 
 use super::change::{Change, ChangeFault};
 use super::sums::hash_file;
+use crate::scratch::ScratchError;
 use crate::analysis::{NotChanged, SpentAt};
 use crate::document::{DOCUMENT_BYTES_MAX, document_length};
 use crate::model::{JsonAmount, Sha256Hash, Timestamp, hash_bytes};
@@ -194,6 +195,9 @@ pub enum PlanError {
         /// What is wrong.
         fault: ChangeFault,
     },
+    /// The reports can't be added up: scratch space could not be used.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
 }
 
 fn no_plan(path: &Path) -> String {

@@ -8,6 +8,7 @@ mod build;
 mod change;
 mod columns;
 mod file;
+mod groups;
 mod left;
 mod page;
 mod preview;

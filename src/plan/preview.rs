@@ -1,11 +1,13 @@
 //! What a plan would change, for whom and when the bug struck: figures of a plan for people.
 //!
-//! Everything is added up from the changes themselves, whose hashes are checked as they are read, and users'
-//! balances come from the report whose hash the plan has.
+//! Everything is added up from the changes themselves, whose hashes are checked as they are read; users and what
+//! they have come from the report whose hash the plan has, or from the changes when it is not that report. Memory
+//! does not grow with the users.
 
-use super::balances::{Balance, Balances};
+use super::balances::{Balances, UserLoss};
 use super::change::Change;
 use super::file::{Plan, PlanError};
+use super::groups::{Groups, Heaviest};
 use super::risk::RiskAssessment;
 use super::timeline::{Days, Timeline};
 use crate::analysis::cell_text;
@@ -56,7 +58,7 @@ pub struct PreviewStats {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UserImpact {
-    /// The user; empty when `npub` is not text.
+    /// The user as the reports show it; empty when `npub` is not text.
     pub npub: String,
     /// Changed tokens.
     pub token_count: u64,
@@ -82,43 +84,30 @@ pub struct AmountRange {
 /// Adds up `plan`, listing `top` users.
 ///
 /// # Errors
-/// [`PlanError`] when a batch can't be read or was altered.
+/// [`PlanError`] when a batch can't be read or was altered, or scratch space is missing.
 pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
-    let mut users: BTreeMap<Vec<u8>, (u64, i128)> = BTreeMap::new();
+    let balances = Balances::read(plan, top)?;
+    let mut users = Groups::new();
     let mut sizes: BTreeMap<Size, u64> = BTreeMap::new();
     let mut months = BTreeMap::new();
     let mut days = Days::default();
     for batch in plan.batches() {
         for change in batch?.changes() {
-            let npub = change.npub.and_then(Value::as_text_bytes).unwrap_or_default();
-            let user = users.entry(npub.to_vec()).or_default();
-            user.0 += 1;
-            user.1 += i128::from(change.amount.unwrap_or(0));
+            if balances.is_none() {
+                let npub = change.npub.and_then(Value::as_text_bytes).unwrap_or_default();
+                let user = cell_text(&String::from_utf8_lossy(npub));
+                users.add(user.as_bytes(), [1, change.amount.unwrap_or(0).into()])?;
+            }
             *sizes.entry(Size::of(&change)).or_default() += 1;
             *months.entry(month(&change)).or_default() += 1;
             days.add(&change);
         }
     }
     let content = plan.content();
-    let mut impacts: Vec<UserImpact> = users
-        .into_iter()
-        .map(|(npub, (token_count, amount))| UserImpact {
-            npub: String::from_utf8_lossy(&npub).into_owned(),
-            token_count,
-            total_amount: JsonAmount(amount),
-            unspent_before: None,
-            unspent_after: None,
-        })
-        .collect();
-    impacts.sort_by(|a, b| b.total_amount.cmp(&a.total_amount).then(a.npub.cmp(&b.npub)));
-    impacts.truncate(top);
-    let balances = Balances::read(plan);
-    for user in &mut impacts {
-        let balance = balances.as_ref().and_then(|it| it.by_user.get(&cell_text(&user.npub)));
-        let amount = |of: fn(&Balance) -> i128| balance.map(|it| JsonAmount(of(it)));
-        user.unspent_before = amount(|it| it.before);
-        user.unspent_after = amount(|it| it.after);
-    }
+    let top_users = match balances {
+        Some(balances) => balances.largest.into_iter().map(UserImpact::from).collect(),
+        None => without_balances(users, top)?,
+    };
     Ok(Preview {
         plan_sha256: plan.sha256(),
         migration_name: "004_fix_melted_token_status",
@@ -126,10 +115,10 @@ pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
             tokens_to_migrate: content.totals.changes,
             total_amount_affected: content.totals.amount,
             affected_users: content.totals.users,
-            not_changed: content.not_changed.values().sum(),
+            not_changed: content.left(),
             estimated_execution_time: None,
         },
-        top_users: impacts,
+        top_users,
         amounts: sizes
             .into_iter()
             .map(|(size, count)| AmountRange { range: size.to_string(), count })
@@ -138,6 +127,36 @@ pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
         timeline: days.timeline(),
         risk_assessment: None,
     })
+}
+
+impl From<UserLoss> for UserImpact {
+    fn from(it: UserLoss) -> UserImpact {
+        UserImpact {
+            npub: it.user,
+            token_count: it.tokens,
+            total_amount: JsonAmount(it.loss),
+            unspent_before: Some(JsonAmount(it.before)),
+            unspent_after: Some(JsonAmount(it.after)),
+        }
+    }
+}
+
+/// The `top` users of the changes themselves, whose balances are not known.
+fn without_balances(users: Groups<2>, top: usize) -> Result<Vec<UserImpact>, PlanError> {
+    let mut largest = Heaviest::new(top);
+    users.each(|user, [tokens, loss]| {
+        if largest.wants(loss) {
+            let impact = UserImpact {
+                npub: String::from_utf8_lossy(user).into_owned(),
+                token_count: u64::try_from(tokens).unwrap_or(0),
+                total_amount: JsonAmount(loss),
+                unspent_before: None,
+                unspent_after: None,
+            };
+            largest.offer(loss, impact);
+        }
+    })?;
+    Ok(largest.into_groups().collect())
 }
 
 /// The order of magnitude of an amount.
@@ -192,7 +211,9 @@ fn month(change: &Change<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::hash_bytes;
     use crate::plan::samples::{Sample, change, plan_with};
+    use serde_json::json;
 
     fn previewed(changes: &[Vec<u8>], deltas: &str, top: usize) -> Preview {
         let sample = Sample { changes, deltas, findings: serde_json::Value::Null };
@@ -200,36 +221,52 @@ mod tests {
         preview(&plan, top).unwrap()
     }
 
+    fn users(shown: &Preview) -> Vec<(&str, u64, i128, Option<(i128, i128)>)> {
+        let row = |user: &UserImpact| {
+            let before_after = user.unspent_before.zip(user.unspent_after);
+            (user.token_count, user.total_amount.0, before_after.map(|(b, a)| (b.0, a.0)))
+        };
+        let rows = shown.top_users.iter().map(|user| (user.npub.as_str(), row(user)));
+        rows.map(|(npub, (tokens, amount, balances))| (npub, tokens, amount, balances)).collect()
+    }
+
     #[test]
     fn users_are_listed_by_what_they_lose_with_what_they_have_at_all_mints() {
+        // A name that is shown otherwise, and the name that looks like that.
+        let deltas = "ann,a,2,9,4,0,0,0,-5\r\n\\u{202e},a,1,5,1,0,0,0,-4\r\nbob,a,1,7,1,0,0,0,-6\r\n\
+                      ann,b,1,1,0,0,0,0,-1\r\n\\u{202e},b,1,3,2,0,0,0,-1\r\n,a,1,1,0,0,0,0,-1\r\n\
+                      \"(ecash token, SHA-256 00...)\",a,1,1,1,0,0,0,0\r\neve,a,1,1,2,0,0,0,1\r\n";
+        let shown = previewed(&[], deltas, 5);
+        assert_eq!(
+            users(&shown),
+            [
+                ("ann", 3, 6, Some((10, 4))),
+                ("bob", 1, 6, Some((7, 1))),
+                ("\\u{202e}", 2, 5, Some((8, 3))),
+                ("", 1, 1, Some((1, 0))),
+                ("(ecash token, SHA-256 00...)", 1, 0, Some((1, 1))),
+            ]
+        );
+    }
+
+    #[test]
+    fn users_of_the_changes_are_listed_when_the_report_is_not_the_plans() {
         let of = |npub, amount| change(npub, amount, None);
         let changes = [
             of("bob", Some(6)),
-            of("ann", Some(2)),
+            of("\u{202e}", Some(2)),
             of("cid", Some(5)),
-            of("ann", Some(3)),
+            of("\u{202e}", Some(3)),
             of("dee", None),
             of("eve", Some(-1)),
         ];
-        let deltas = "ann,a,1,9,4,0,0,0,0\r\nann,b,1,1,1,0,0,0,0\r\nbob,a,1,7,-1,0,0,0,0\r\n";
-        let shown = previewed(&changes, deltas, 4).top_users;
-        let shown: Vec<_> = shown
-            .iter()
-            .map(|user| {
-                let UserImpact { npub, token_count, total_amount, unspent_before, unspent_after } =
-                    user;
-                let before_after = unspent_before.zip(*unspent_after).map(|(b, a)| (b.0, a.0));
-                (npub.as_str(), *token_count, total_amount.0, before_after)
-            })
-            .collect();
+        let sample =
+            Sample { changes: &changes, deltas: "bob,a,1,7,1,0,0,0,-6\r\n", findings: json!(null) };
+        let (_root, plan) = plan_with(&sample, |plan| plan.reports[0].sha256 = hash_bytes(b""));
+        let shown = preview(&plan, 4).unwrap();
         assert_eq!(
-            shown,
-            [
-                ("bob", 1, 6, Some((7, -1))),
-                ("ann", 2, 5, Some((10, 5))),
-                ("cid", 1, 5, None),
-                ("dee", 1, 0, None),
-            ]
+            users(&shown),
+            [("bob", 1, 6, None), ("\\u{202e}", 2, 5, None), ("cid", 1, 5, None), ("dee", 1, 0, None)]
         );
     }
 

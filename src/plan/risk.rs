@@ -1,7 +1,7 @@
 //! What speaks against applying a plan as it is, and what to do about it: checked on the plan itself and
 //! the reports beside it, without a server.
 
-use super::balances::{Balance, Balances};
+use super::balances::Balances;
 use super::file::{Plan, PlanError};
 use super::sums::is_summed;
 use crate::model::{FindingCode, Severity, Timestamp, hash_bytes};
@@ -48,13 +48,13 @@ fn word<S: Serializer>(level: &Severity, serializer: S) -> Result<S::Ok, S::Erro
 /// Weighs `plan` at the time `now`.
 ///
 /// # Errors
-/// [`PlanError`] when a batch can't be read or was altered.
+/// [`PlanError`] when a batch can't be read or was altered, or scratch space is missing.
 pub fn assess(plan: &Plan, now: Timestamp) -> Result<RiskAssessment, PlanError> {
     let mut weighed = Weighed::default();
     weighed.snapshot(plan);
     weighed.age(plan, now);
     weighed.changes(plan)?;
-    match Balances::read(plan) {
+    match Balances::read(plan, 0)? {
         Some(balances) => weighed.balances(&balances),
         None if plan.content().totals.changes > 0 => weighed.add(
             "reports_do_not_fit",
@@ -225,15 +225,13 @@ impl Weighed {
                 "tell these users and their support before, not after",
             );
         }
-        let users: Vec<&Balance> = balances.users().collect();
-        let halved = users.iter().filter(|it| it.before > 0 && it.after <= it.before / 2).count();
-        if halved > 0 {
+        if balances.halved > 0 {
             self.add(
                 "large_share",
                 Severity::Medium,
                 format!(
-                    "{halved} of {} users lose half or more of what they see at these mints",
-                    users.len()
+                    "{} of {} users lose half or more of what they see at these mints",
+                    balances.halved, balances.users
                 ),
                 "check the largest with remelt explain; tell users what happened",
             );

@@ -3,10 +3,11 @@
 use super::PageError;
 use crate::analysis::ShownCell;
 use crate::model::Timestamp;
+use crate::plan::groups::{Groups, Heaviest};
 use crate::plan::tables::Table;
-use crate::scratch::{Row, ScratchError, Sorter};
+use crate::scratch::ScratchError;
 use csv::ByteRecord;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Most rows of `balance_deltas.csv` on the page.
@@ -15,9 +16,6 @@ pub(super) const DELTAS_SHOWN_MAX: usize = 5_000;
 const USERS_SHOWN_MAX: usize = 10;
 /// Most mints in the chart.
 const MINTS_SHOWN_MAX: usize = 10;
-/// Sums that are added up before they go to the sorter.
-const GROUPS_IN_MEMORY_MAX: usize = 8_192;
-const SORTER_BYTES_MAX: usize = 16 * 1024 * 1024;
 const MS_PER_DAY: i64 = 86_400_000;
 /// Days that a chart of time can show: 1970 to 2099.
 const DAYS_SHOWN_MAX: i64 = 47_482;
@@ -37,19 +35,12 @@ impl Sum {
         self.delta += other.delta;
     }
 
-    fn encode(self) -> Vec<u8> {
-        let [amount, delta] = [self.amount, self.delta].map(i128::to_le_bytes);
-        [&self.records.to_le_bytes()[..], &amount, &delta].concat()
+    fn numbers(self) -> [i128; 3] {
+        [self.records.into(), self.amount, self.delta]
     }
 
-    fn decode(bytes: &[u8]) -> Option<Sum> {
-        let (records, rest) = bytes.split_first_chunk::<8>()?;
-        let (amount, rest) = rest.split_first_chunk::<16>()?;
-        Some(Sum {
-            records: u64::from_le_bytes(*records),
-            amount: i128::from_le_bytes(*amount),
-            delta: i128::from_le_bytes(*rest.first_chunk()?),
-        })
+    fn of_numbers([records, amount, delta]: [i128; 3]) -> Sum {
+        Sum { records: u64::try_from(records).unwrap_or(0), amount, delta }
     }
 }
 
@@ -81,42 +72,6 @@ impl Size {
     }
 }
 
-/// Sums by a key, in bounded memory.
-struct Groups {
-    sums: HashMap<Vec<u8>, Sum>,
-    sorter: Sorter,
-}
-
-impl Groups {
-    fn new() -> Groups {
-        let sorter = Sorter::new(&std::env::temp_dir(), SORTER_BYTES_MAX);
-        Groups { sums: HashMap::new(), sorter }
-    }
-
-    fn add(&mut self, key: &[u8], sum: Sum) -> Result<(), ScratchError> {
-        if let Some(group) = self.sums.get_mut(key) {
-            group.add(sum);
-            return Ok(());
-        }
-        if self.sums.len() >= GROUPS_IN_MEMORY_MAX {
-            self.flush()?;
-        }
-        self.sums.insert(key.to_vec(), sum);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), ScratchError> {
-        self.sums.drain().try_for_each(|(key, sum)| self.sorter.push(&key, &sum.encode()))
-    }
-
-    /// The `most` groups that `weight` says are largest, of equal ones those that sort first, and the sum of
-    /// all others.
-    fn largest(mut self, most: usize, weight: fn(&Sum) -> i128) -> Result<Largest, ScratchError> {
-        self.flush()?;
-        largest(self.sorter, most, weight)
-    }
-}
-
 /// Everything that is added up.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Figures {
@@ -139,12 +94,12 @@ impl Figures {
         let (mut users, mut mints) = (Groups::new(), Groups::new());
         figures.read_changes(directory, &mut mints)?;
         figures.read_deltas(directory, &mut users, &mut mints)?;
-        figures.users = users.largest(USERS_SHOWN_MAX, |sum| -sum.delta)?;
-        figures.mints = mints.largest(MINTS_SHOWN_MAX, |sum| sum.amount)?;
+        figures.users = largest(users, USERS_SHOWN_MAX, |sum| -sum.delta)?;
+        figures.mints = largest(mints, MINTS_SHOWN_MAX, |sum| sum.amount)?;
         Ok(figures)
     }
 
-    fn read_changes(&mut self, directory: &Path, mints: &mut Groups) -> Result<(), PageError> {
+    fn read_changes(&mut self, directory: &Path, mints: &mut Groups<3>) -> Result<(), PageError> {
         const MINT_URL: usize = 3;
         const AMOUNT: usize = 5;
         const CREATED_AT: usize = 10;
@@ -161,7 +116,7 @@ impl Figures {
                 Some(day) => self.days.entry(day).or_default().add(sum),
                 None => self.undated.add(sum),
             }
-            mints.add(row.get(MINT_URL).unwrap_or_default(), sum)?;
+            mints.add(row.get(MINT_URL).unwrap_or_default(), sum.numbers())?;
         }
         Ok(())
     }
@@ -169,8 +124,8 @@ impl Figures {
     fn read_deltas(
         &mut self,
         directory: &Path,
-        users: &mut Groups,
-        mints: &mut Groups,
+        users: &mut Groups<3>,
+        mints: &mut Groups<3>,
     ) -> Result<(), PageError> {
         const TOKENS_FIXED: usize = 2;
         const DELTA: usize = 8;
@@ -187,41 +142,27 @@ impl Figures {
             let records = u64::try_from(fixed)
                 .map_err(|_| table.odd(&row, "a count that is below zero or beyond 2^64"))?;
             let of_user = Sum { records, amount: 0, delta };
-            users.add(row.get(0).unwrap_or_default(), of_user)?;
+            users.add(row.get(0).unwrap_or_default(), of_user.numbers())?;
             let of_mint = Sum { delta, ..Sum::default() };
-            mints.add(row.get(1).unwrap_or_default(), of_mint)?;
+            mints.add(row.get(1).unwrap_or_default(), of_mint.numbers())?;
         }
         Ok(())
     }
 }
 
-/// Adds up the rows of equal keys and keeps the `most` groups that `weight` says are largest, of equal
-/// ones those that sort first.
-fn largest(sorter: Sorter, most: usize, weight: fn(&Sum) -> i128) -> Result<Largest, ScratchError> {
-    let mut sorted = sorter.finish()?;
+/// The `most` groups that `weight` says are largest, of equal ones those that sort first, and all others added up.
+fn largest(groups: Groups<3>, most: usize, weight: fn(&Sum) -> i128) -> Result<Largest, ScratchError> {
     let mut all = Largest::default();
-    let mut row = Row::default();
-    let mut more = sorted.next_into(&mut row)?;
-    while more {
-        let key = std::mem::take(&mut row.key);
-        let mut sum = Sum::default();
-        loop {
-            sum.add(Sum::decode(&row.payload).ok_or(ScratchError::Damaged)?);
-            more = sorted.next_into(&mut row)?;
-            if !more || row.key != key {
-                break;
-            }
-        }
+    let mut heaviest = Heaviest::new(most);
+    groups.each(|key, numbers| {
+        let sum = Sum::of_numbers(numbers);
         all.total.add(sum);
-        let at = all.groups.partition_point(|(_, other)| weight(other) >= weight(&sum));
-        all.groups.insert(at, (ShownCell::of(&key), sum));
-        if all.groups.len() > most
-            && let Some((_, least)) = all.groups.pop()
-        {
+        if let Some((_, least)) = heaviest.offer(weight(&sum), (ShownCell::of(key), sum)) {
             all.others += 1;
             all.of_others.add(least);
         }
-    }
+    })?;
+    all.groups = heaviest.into_groups().collect();
     Ok(all)
 }
 
@@ -236,26 +177,13 @@ mod tests {
     fn the_largest_groups_are_kept_and_the_others_added_up() {
         let mut groups = Groups::new();
         for (key, amount) in [("b", 5), ("a", 5), ("c", 1), ("d", 9), ("c", 3), ("e", -2)] {
-            groups.add(key.as_bytes(), Sum { records: 1, amount, delta: 0 }).unwrap();
+            groups.add(key.as_bytes(), Sum { records: 1, amount, delta: 0 }.numbers()).unwrap();
         }
-        let all = groups.largest(3, |sum| sum.amount).unwrap();
+        let all = largest(groups, 3, |sum| sum.amount).unwrap();
         let names: Vec<&str> = all.groups.iter().map(|(cell, _)| cell.text.as_str()).collect();
         assert_eq!(names, ["d", "a", "b"]);
         assert_eq!((all.others, all.of_others.amount, all.of_others.records), (2, 2, 3));
         assert_eq!((all.total.amount, all.total.records), (21, 6));
-    }
-
-    #[test]
-    fn groups_beyond_what_memory_holds_are_the_same_groups() {
-        let mut groups = Groups::new();
-        let keys = 3 * GROUPS_IN_MEMORY_MAX as u64;
-        for key in (0..keys).chain(0..keys).chain([7, 7]) {
-            let sum = Sum { records: 1, amount: i128::from(key % 100), delta: 0 };
-            groups.add(&key.to_be_bytes(), sum).unwrap();
-        }
-        let all = groups.largest(1, |sum| i128::from(sum.records)).unwrap();
-        assert_eq!((all.groups[0].1.records, all.groups[0].1.amount), (4, 28));
-        assert_eq!((all.others, all.total.records), (keys - 1, 2 * keys + 2));
     }
 
     #[test]
