@@ -112,9 +112,9 @@ pub fn verify(
     }
     planned.sort_unstable();
     let left = LeftTokens::read(plan);
-    let unknown = scan(snapshot, &planned, left.as_ref(), &mut sorter, progress)?;
     // Without their names the known ones can only be counted.
     let known = if left.is_some() { 0 } else { plan.content().left() };
+    let unknown = scan(snapshot, &planned, left, &mut sorter, progress)?;
     compare(plan, sorter.finish()?, unknown, known)
 }
 
@@ -122,7 +122,7 @@ pub fn verify(
 fn scan(
     snapshot: &Snapshot,
     planned: &[u64],
-    left: Option<&LeftTokens>,
+    mut left: Option<LeftTokens>,
     sorter: &mut Sorter,
     progress: &Progress,
 ) -> Result<u64, VerifyError> {
@@ -141,17 +141,17 @@ fn scan(
             };
             let is_problematic = is_problematic(document).map_err(malformed)?;
             let id = find(document, b"_id").map_err(malformed)?.map(|e| e.value);
-            let is_new = is_problematic && !left.is_some_and(|left| left.holds(id));
+            let mut is_left = || left.as_mut().is_some_and(|left| left.meet(id));
             match id
                 .map(id_hash)
                 .filter(|id| planned.binary_search(&Sha256Hash(*id).head()).is_ok())
             {
-                None => unknown += u64::from(is_new),
+                None => unknown += u64::from(is_problematic && !is_left()),
                 Some(id) => {
                     let mut row = [0; 34];
                     row[0] = SEEN;
                     row[1..33].copy_from_slice(&hash_bytes(document).0);
-                    row[33] = u8::from(is_new);
+                    row[33] = u8::from(is_problematic);
                     sorter.push(&id, &row)?;
                 }
             }

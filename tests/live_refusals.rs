@@ -1,16 +1,21 @@
 //! What is refused, in which words, and that nothing is changed then.
 
+use crate::support::dumps::write_dump;
 use crate::support::live::{
     Ledger, connect, generated, melted, options_for, stopped_after_100, stopping_at,
 };
 use crate::support::mongod::{Options, ReplicaSet, Standalone};
+use crate::support::raw::{RawValue, document, element, string};
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use remelt::decide::OnDrift;
+use remelt::document::ValueKind;
 use remelt::live::{
     CheckResult, ExitClass, RollbackOf, RunError, RunOptions, StepHook, apply, rollback, status,
     validate, verify,
 };
 use remelt::progress::Progress;
+use remelt::snapshot::Snapshot;
+use remelt::snapshot::input::InputOptions;
 use std::fs;
 use std::sync::Arc;
 
@@ -469,6 +474,35 @@ async fn new_damage_is_seen_though_as_many_known_ones_were_settled() {
     assert_eq!(new().await, (0, true));
     tokens.insert_one(damaged).await.unwrap();
     assert_eq!(new().await, (1, false));
+}
+
+#[tokio::test]
+async fn a_token_that_was_left_hides_no_new_one_whose_id_looks_the_same() {
+    let damaged = |id: &RawValue| {
+        document(&[
+            element("_id", id),
+            element("transaction_type", &string("melted")),
+            element("status", &string("unspent")),
+            element("status", &string("unspent")),
+        ])
+    };
+    let known = damaged(&RawValue::new(ValueKind::ObjectId, [7; 12]));
+    let ledger = Ledger::new(&[melted(3), vec![known]].concat()).await;
+    assert_eq!(ledger.plan().content().left(), 1);
+    ledger.apply().await.unwrap();
+    let (plan, server, options) = (ledger.plan(), ledger.server().await, ledger.options());
+    let new = async || {
+        let live = verify(&plan, &server, &options, &Progress::new()).await.unwrap();
+        let dump = tempfile::tempdir().unwrap();
+        write_dump(dump.path(), &ledger.tokens.read().await.concat(), None);
+        let options = InputOptions { require_wallets: false, ..InputOptions::default() };
+        let copy = Snapshot::open(&dump.path().join("nctool"), &options).unwrap();
+        let copy = remelt::verify::verify(&plan, &copy, &Progress::new()).unwrap();
+        [(live.new_problematic_tokens, live.ok), (copy.new_problematic_tokens, copy.ok)]
+    };
+    assert_eq!(new().await, [(0, true); 2]);
+    ledger.tokens.try_insert(&damaged(&string("07".repeat(12)))).await.unwrap();
+    assert_eq!(new().await, [(1, false); 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,6 +79,7 @@ async fn count_problematic(
     left: &LeftTokens,
 ) -> Result<u64, ServerError> {
     let count = || async {
+        let mut left = left.clone();
         let tokens = server.database().collection::<RawDocumentBuf>(collection);
         // A filter alone would match lists that hold the words, too.
         let is = |field: &str, word: &str| doc! {"$eq": [field, word]};
@@ -92,7 +93,7 @@ async fn count_problematic(
             for token in batch?.doc_slices()? {
                 let Some(token) = token?.as_document() else { continue };
                 let id = find(token.as_bytes(), b"_id").ok().flatten().map(|it| it.value);
-                count += u64::from(!left.holds(id));
+                count += u64::from(!left.meet(id));
             }
         }
         DriverResult::Ok(count)
