@@ -7,7 +7,7 @@ use crate::goldens::{compare, fixtures};
 use crate::support::command::{Outcome, arg, finish, keys, remelt};
 use crate::support::dumps::write_dump;
 use crate::support::files::files_below;
-use crate::support::live::{Ledger, generated};
+use crate::support::live::{Ledger, generated, melted};
 use crate::support::raw::{RawValue, document, element, int32, string};
 use std::fs;
 use std::path::Path;
@@ -328,6 +328,41 @@ fn colour_appears_when_it_is_wanted_and_changes_no_word() {
     }
     assert_eq!(stripped + rest, plain);
     assert_eq!(forced(Some("1")), plain, "NO_COLOR goes first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_command_works_as_it_is_printed() {
+    let ledger = Ledger::new(&melted(5)).await;
+    let place = tempfile::tempdir().unwrap();
+    let shell = |command: &str| {
+        let typed = command.replacen("remelt", env!("CARGO_BIN_EXE_remelt"), 1);
+        let typed = typed.replace("URI", &format!("'{}'", ledger.uri));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &typed]).current_dir(place.path()).stdin(Stdio::null());
+        let outcome = finish(shell.env_remove("MONGODB_URI").env("REMELT_CONFIG", "")).exits(0);
+        assert!(!outcome.stdout.contains("mongodb://"), "{outcome:#?}");
+        let mut lines = outcome.stdout.lines().rev();
+        lines.find_map(|line| Some(line[line.find("remelt ")?..].to_owned()))
+    };
+    let analyze = shell("remelt export 'my snapshot' --without-wallets --uri URI").unwrap();
+    let analyze = analyze.replace("PLAN_DIR", "\"it's a plan\" --without-wallets");
+    let preview = shell(&analyze).unwrap();
+    let validate = shell(&preview).unwrap();
+    assert_eq!(validate, "remelt validate 'it'\\''s a plan' --uri URI");
+    let apply = shell(&validate).unwrap();
+    let verify = shell(&format!("{apply} --yes")).unwrap();
+    assert_eq!(verify, "remelt verify 'it'\\''s a plan' --uri URI");
+    assert_eq!(shell(&verify), None);
+    let audit = shell(&verify.replace("verify", "audit").replace(" --uri URI", "")).unwrap();
+    shell(&audit.replace("SNAPSHOT", "'my snapshot'"));
+    let rollback = apply.replace("apply", "rollback");
+    let database = format!(" --db {}", ledger.database.name());
+    let status = shell(&format!("{rollback} --yes{database}")).unwrap();
+    assert_eq!(status, format!("remelt status --uri URI{database}"));
+    shell(&status);
+    let copy = "--snapshot 'my snapshot' --out 'my copy' --confirm --yes";
+    let verify = shell(&format!("{} {copy}", apply.split(" --uri").next().unwrap())).unwrap();
+    shell(&verify);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::output::Output;
 use super::progress::watched;
 use super::render;
 use super::run::{
-    build_options, connect, open_snapshot, refuse_inside, refuse_inside_plans, runtime,
+    build_options, connect, open_snapshot, refuse_inside, refuse_inside_plans, runtime, same_server,
 };
 use remelt::cluster::{ClusterConsistency, ClusterError, ClusterOptions, analyze_in_cluster};
 use remelt::plan::{AnalyzeReport, BuildOptions, build};
@@ -31,7 +31,8 @@ pub(crate) fn run(args: &AnalyzeArgs, output: &Output) -> anyhow::Result<Exit> {
             .into());
         }
     };
-    output.result(&report, &render::analyze(&report))?;
+    let same = same_server(args.uri.as_deref(), args.source.db.as_deref());
+    output.result(&report, &render::analyze(&report, &same))?;
     let occurring = occurring(&report, &args.fail_on);
     if !occurring.is_empty() {
         let codes = occurring.join(", ");

@@ -7,7 +7,7 @@ use super::output::Output;
 use super::progress::watched;
 use super::render;
 use super::run::{
-    TOOL, connect, new_run_id, now, open_snapshot, refuse_inside, run_options, runtime,
+    TOOL, connect, new_run_id, now, open_snapshot, path_for_shell, refuse_inside, run_options, runtime,
 };
 use remelt::copy::{self, CopyRun};
 use remelt::journal::{ApplyReport, RunState};
@@ -19,12 +19,16 @@ use std::path::Path;
 pub(crate) fn run(args: &ApplyArgs, output: &Output) -> anyhow::Result<Exit> {
     let target = args.to.target()?;
     let plan = Plan::open(&args.plan_dir)?;
-    let report = match target {
-        Target::Snapshot(snapshot) => on_copy(args, &plan, snapshot, *output)?,
-        Target::Server(server) => on_server(args, &plan, &server, *output)?,
+    let (report, repaired) = match target {
+        Target::Snapshot(snapshot) => {
+            let report = on_copy(args, &plan, snapshot, *output)?;
+            let copy = args.out.as_deref().map(path_for_shell).unwrap_or_default();
+            (report, format!(" --snapshot {copy}"))
+        }
+        Target::Server(server) => (on_server(args, &plan, &server, *output)?, server.same()),
     };
-    let copy = args.out.as_deref();
-    output.result(&report, &render::applied(&report, &args.plan_dir, copy))?;
+    let verify = format!("remelt verify {}{repaired}", path_for_shell(&args.plan_dir));
+    output.result(&report, &render::applied(&report, args.out.as_deref(), &verify))?;
     Ok(match report.state {
         RunState::Completed if report.drifted == 0 => Exit::Done,
         RunState::Completed => Exit::LeftOver,

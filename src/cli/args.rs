@@ -3,6 +3,7 @@
 use super::config::nearest;
 use super::failure::Refusal;
 use super::monitoring::MonitorArgs;
+use super::run::same_server;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use remelt::analysis::{MEMORY_BYTES_MIN, SpentAt};
@@ -142,6 +143,13 @@ pub(crate) struct ServerArgs {
     /// Database; else the connection string's, else nctool
     #[arg(long, value_name = "NAME")]
     pub(crate) db: Option<String>,
+}
+
+impl ServerArgs {
+    /// The options by which another command reaches this server.
+    pub(crate) fn same(&self) -> String {
+        same_server(Some(&self.uri), self.db.as_deref())
+    }
 }
 
 impl std::fmt::Debug for ServerArgs {

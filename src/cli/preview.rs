@@ -5,7 +5,7 @@ use super::failure::{Exit, without_credentials};
 use super::output::Output;
 use super::progress::watched;
 use super::render;
-use super::run::{TOOL, connect, now, runtime};
+use super::run::{TOOL, connect, now, runtime, same_server};
 use crate::cli::args::ServerArgs;
 use remelt::live::{self, RunOptions};
 use remelt::plan::{Plan, assess, preview};
@@ -26,7 +26,8 @@ pub(crate) fn run(args: &PreviewArgs, output: &Output) -> anyhow::Result<Exit> {
             }
         }
     }
-    output.result(&report, &render::preview(&report, plan.content(), &args.plan_dir))?;
+    let same = same_server(args.uri.as_deref(), args.db.as_deref());
+    output.result(&report, &render::preview(&report, plan.content(), &args.plan_dir, &same))?;
     Ok(Exit::Done)
 }
 

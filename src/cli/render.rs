@@ -10,7 +10,7 @@ pub(crate) use status::status;
 
 use super::paint::{Tone, columns_of, toned};
 use super::rehearse::RehearseReport;
-use super::run::{for_shell, this_command};
+use super::run::{for_shell, path_for_shell, this_command};
 use remelt::analysis::printable_line;
 use remelt::audit::AuditReport;
 use remelt::diff::DiffReport;
@@ -192,8 +192,8 @@ fn score(score: f64) -> String {
     format!("{score:.3}")
 }
 
-/// `analyze`.
-pub(crate) fn analyze(report: &AnalyzeReport) -> String {
+/// `analyze`; `same` are the options by which another command reaches the server.
+pub(crate) fn analyze(report: &AnalyzeReport, same: &str) -> String {
     let mut text = String::new();
     let stats = &report.stats;
     match &report.snapshot.sha256 {
@@ -221,7 +221,8 @@ pub(crate) fn analyze(report: &AnalyzeReport) -> String {
         Some(made) => plan(&mut text, made),
         None => {
             line!(text);
-            line!(text, "No plan was made. To make one: remelt export SNAPSHOT_DIR, then");
+            line!(text, "No plan was made. To make one:");
+            line!(text, "  remelt export SNAPSHOT_DIR{same}");
             line!(text, "  remelt analyze SNAPSHOT_DIR PLAN_DIR");
         }
     }
@@ -326,8 +327,8 @@ pub(crate) fn export(report: &ExportReport) -> String {
     text
 }
 
-/// `apply`, on the server or a copy.
-pub(crate) fn applied(report: &ApplyReport, plan: &Path, copy: Option<&Path>) -> String {
+/// `apply`, on the server or a copy; `verify` is the command that looks at what came of it.
+pub(crate) fn applied(report: &ApplyReport, copy: Option<&Path>, verify: &str) -> String {
     let mut text = String::new();
     line!(text, "Run        {}: {}", report.run_id, in_words(report.state.as_str()));
     line!(text, "Plan       {}", report.plan_sha256);
@@ -349,11 +350,8 @@ pub(crate) fn applied(report: &ApplyReport, plan: &Path, copy: Option<&Path>) ->
     }
     line!(text, "Manifest   {}", report.manifest.path);
     line!(text);
-    match (report.state, copy) {
-        (RunState::Completed, Some(copy)) => {
-            line!(text, "Next: remelt verify {} --snapshot {}", plan.display(), copy.display());
-        }
-        (RunState::Completed, None) => line!(text, "Next: remelt verify {}", plan.display()),
+    match report.state {
+        RunState::Completed => line!(text, "Next: {verify}"),
         _ => stopped(&mut text, report.state),
     }
     text
@@ -375,8 +373,12 @@ fn stopped(text: &mut String, state: RunState) {
     line!(text, "  {}", this_command());
 }
 
-/// `rollback`, on the server or a copy.
-pub(crate) fn rolled_back(report: &RollbackReport, copy: Option<&Path>) -> String {
+/// `rollback`, on the server or a copy; `status` is the command that shows how the server stands.
+pub(crate) fn rolled_back(
+    report: &RollbackReport,
+    copy: Option<&Path>,
+    status: Option<&str>,
+) -> String {
     let mut text = String::new();
     line!(text, "Run        {}: {}", report.run_id, in_words(report.state.as_str()));
     line!(
@@ -393,11 +395,11 @@ pub(crate) fn rolled_back(report: &RollbackReport, copy: Option<&Path>) -> Strin
     if let Some(copy) = copy {
         line!(text, "Copy       {}", copy.display());
     }
-    match (report.state, copy) {
-        (RunState::RolledBack, Some(_)) => {}
-        (RunState::RolledBack, None) => {
+    match (report.state, status) {
+        (RunState::RolledBack, None) => {}
+        (RunState::RolledBack, Some(status)) => {
             line!(text);
-            line!(text, "Next: remelt status");
+            line!(text, "Next: {status}");
         }
         (state, _) => {
             line!(text);
@@ -456,7 +458,7 @@ pub(crate) fn audit(report: &AuditReport, plan: &Path, has_snapshot: bool) -> St
         (true, true) => line!(text, "All of it holds, and follows from the snapshot."),
         (true, false) => {
             line!(text, "All of it holds together. Whether it follows from the data, tells:");
-            line!(text, "  remelt audit {} --snapshot SNAPSHOT", plan.display());
+            line!(text, "  remelt audit {} --snapshot SNAPSHOT", path_for_shell(plan));
         }
     }
     text
@@ -475,7 +477,7 @@ pub(crate) fn validate(report: &ValidateReport, plan: &Path, same: &str) -> Stri
         prose(
             &mut text,
             "Ready. Next: ",
-            &format!("remelt apply {}{same} --confirm", for_shell(&plan.to_string_lossy())),
+            &format!("remelt apply {}{same} --confirm", path_for_shell(plan)),
         );
     } else {
         line!(text, "Not ready: mend what failed and validate again.");

@@ -17,11 +17,15 @@ use remelt::plan::Plan;
 use std::path::Path;
 
 pub(crate) fn run(args: &RollbackArgs, output: &Output) -> anyhow::Result<Exit> {
-    let report = match args.to.target()? {
-        Target::Snapshot(snapshot) => on_copy(args, snapshot, *output)?,
-        Target::Server(server) => on_server(args, &server, *output)?,
+    let (report, status) = match args.to.target()? {
+        Target::Snapshot(snapshot) => (on_copy(args, snapshot, *output)?, None),
+        Target::Server(server) => {
+            let report = on_server(args, &server, *output)?;
+            (report, Some(format!("remelt status{}", server.same())))
+        }
     };
-    output.result(&report, &render::rolled_back(&report, args.out.as_deref()))?;
+    let text = render::rolled_back(&report, args.out.as_deref(), status.as_deref());
+    output.result(&report, &text)?;
     Ok(match report.state {
         RunState::RolledBack if report.drifted == 0 => Exit::Done,
         RunState::RolledBack => Exit::LeftOver,

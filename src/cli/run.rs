@@ -20,11 +20,35 @@ use tokio::runtime::Runtime;
 /// Program and version, as artefacts name them.
 pub(crate) const TOOL: &str = concat!("remelt ", env!("CARGO_PKG_VERSION"));
 
-/// The command that was given, to be given again. Credentials in it are left out.
+/// The command that was given, to be given again, without its connection string.
 pub(crate) fn this_command() -> String {
-    let words = std::env::args_os().skip(1);
-    let words = words.map(|word| for_shell(&without_credentials(&word.to_string_lossy())));
-    std::iter::once("remelt".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    let mut command = "remelt".to_owned();
+    let mut is_uri = false;
+    for word in std::env::args_os().skip(1) {
+        let word = word.to_string_lossy();
+        let shown = match is_uri {
+            true => "URI".to_owned(),
+            false if word.starts_with("--uri=") => "--uri=URI".to_owned(),
+            false => for_shell(&without_credentials(&word)),
+        };
+        command += &format!(" {shown}");
+        is_uri = word == "--uri";
+    }
+    command
+}
+
+/// The options by which another command reaches the server at `uri`: none when the environment names it. A
+/// connection string may hold a password and is never shown.
+pub(crate) fn same_server(uri: Option<&str>, db: Option<&str>) -> String {
+    let is_known = uri.is_some() && std::env::var("MONGODB_URI").ok().as_deref() == uri;
+    let uri = if is_known { "" } else { " --uri URI" };
+    let db = db.map(|db| format!(" --db {}", for_shell(db))).unwrap_or_default();
+    format!("{uri}{db}")
+}
+
+/// `path` as a shell takes it for one word.
+pub(crate) fn path_for_shell(path: &Path) -> String {
+    for_shell(&path.to_string_lossy())
 }
 
 /// `word` as a shell takes it for one word.

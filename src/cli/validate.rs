@@ -5,7 +5,7 @@ use super::failure::Exit;
 use super::output::Output;
 use super::progress::watched;
 use super::render;
-use super::run::{connect, run_options, runtime};
+use super::run::{connect, for_shell, run_options, runtime};
 use remelt::live;
 use remelt::plan::Plan;
 
@@ -21,16 +21,11 @@ pub(crate) fn run(args: &ValidateArgs, output: &Output) -> anyhow::Result<Exit> 
     Ok(if report.ok { Exit::Done } else { Exit::Refused })
 }
 
-/// The arguments that apply needs as validate did. A connection string may hold a password and is not shown.
+/// The arguments that apply needs as validate did.
 fn same(args: &ValidateArgs) -> String {
-    let mut same = String::new();
-    if std::env::var_os("MONGODB_URI").is_none() {
-        same += " --uri URI";
-    }
-    for (option, value) in [("db", &args.server.db), ("target", &args.run.target)] {
-        if let Some(value) = value {
-            same += &format!(" --{option} {value}");
-        }
+    let mut same = args.server.same();
+    if let Some(target) = &args.run.target {
+        same += &format!(" --target {}", for_shell(target));
     }
     if args.run.on_drift == OnDriftArg::Skip {
         same += " --on-drift skip";

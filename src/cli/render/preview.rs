@@ -2,6 +2,7 @@
 
 use super::{bar, counted, heading, line, number, prose, severe, shortened};
 use crate::cli::paint::{Tone, toned};
+use crate::cli::run::path_for_shell;
 use remelt::plan::{PlanFile, Preview, RiskAssessment};
 use remelt::snapshot::format::Presence;
 use std::fmt::Write;
@@ -10,7 +11,13 @@ use std::path::Path;
 const BAR_COLUMNS: u64 = 40;
 const USER_COLUMNS: usize = 21;
 
-pub(crate) fn preview(report: &Preview, plan: &PlanFile, directory: &Path) -> String {
+/// `same` are the options by which another command reaches the server.
+pub(crate) fn preview(
+    report: &Preview,
+    plan: &PlanFile,
+    directory: &Path,
+    same: &str,
+) -> String {
     let mut text = String::new();
     let stats = &report.stats;
     line!(text, "Plan       {}", report.plan_sha256);
@@ -44,7 +51,7 @@ pub(crate) fn preview(report: &Preview, plan: &PlanFile, directory: &Path) -> St
         risks(&mut text, risk);
     }
     line!(text);
-    next(&mut text, plan, directory);
+    next(&mut text, plan, directory, same);
     text
 }
 
@@ -129,20 +136,18 @@ fn risks(text: &mut String, risk: &RiskAssessment) {
     }
 }
 
-fn next(text: &mut String, plan: &PlanFile, directory: &Path) {
-    let directory = directory.display();
+fn next(text: &mut String, plan: &PlanFile, directory: &Path, same: &str) {
     if plan.totals.changes == 0 {
         line!(text, "Nothing to repair: the plan changes no token.");
         return;
     }
     if plan.snapshot.secrets == Presence::Hashed {
         line!(text, "{}", toned(Tone::Strong, "Next: export again without --without-secrets"));
-        line!(text, "  remelt export SNAPSHOT_DIR");
+        line!(text, "  remelt export SNAPSHOT_DIR{same}");
         return;
     }
     let knows_target = plan.snapshot.source.as_ref().is_some_and(|it| it.replica_set_id.is_some());
     let target = if knows_target { "" } else { " --target SET/DB" };
-    let uri = if std::env::var_os("MONGODB_URI").is_some() { "" } else { " --uri URI" };
     line!(text, "{}", toned(Tone::Strong, "Next: check every prerequisite; nothing is written"));
-    line!(text, "  remelt validate {directory}{uri}{target}");
+    line!(text, "  remelt validate {}{same}{target}", path_for_shell(directory));
 }
