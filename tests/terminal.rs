@@ -307,6 +307,22 @@ fn the_prompt_says_what_where_how_many_and_how_much() {
 }
 
 #[test]
+fn an_error_is_wrapped_on_a_terminal_and_one_line_for_a_script() {
+    let place = place_with_plan();
+    for (line, lines) in [("explain plan 123", 3), ("verify plan", 2), ("analyze dump plan", 2)] {
+        let wrapped = on_a_terminal(place.path(), line, "");
+        assert!(wrapped.trim_end().lines().count() >= lines, "{wrapped}");
+        assert_fits(line, &wrapped);
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{} {line}", env!("CARGO_BIN_EXE_remelt"))]);
+        let plain = finish(shell.current_dir(place.path()).env("REMELT_CONFIG", "")).stderr;
+        assert_eq!(plain.lines().count(), 2, "{plain}");
+        assert_eq!(words(&wrapped), words(&plain));
+    }
+}
+
+#[test]
 fn colour_appears_when_it_is_wanted_and_changes_no_word() {
     let place = place_with_plan();
     let plain = finish(&mut typed(place.path(), "preview plan")).exits(0).stdout;

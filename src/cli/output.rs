@@ -4,11 +4,12 @@
 use super::args::{Global, LogFormat};
 use super::failure::{Exit, classify, split_hint, without_credentials};
 use super::paint::{Tone, paint, stderr_wants_colour, stdout_wants_colour, toned};
+use super::render::prose;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use remelt::analysis::{printable, printable_line};
 use serde::Serialize;
 use serde_json::json;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// The form of everything a command says.
 #[derive(Debug, Clone, Copy)]
@@ -94,9 +95,14 @@ impl Output {
     }
 }
 
-/// `sentence` after `head`, as one line whatever it names.
+/// `sentence` after `head`: in lines that fit a terminal, and one line for a script.
 fn told(head: &str, sentence: &str) -> String {
-    format!("{head} {}\n", printable_line(sentence))
+    let mut text = String::new();
+    match std::io::stderr().is_terminal() {
+        true => prose(&mut text, &format!("{head} "), sentence),
+        false => text = format!("{head} {}\n", printable_line(sentence)),
+    }
+    text
 }
 
 /// Writes lines to standard error, above a progress bar if there is one.

@@ -45,20 +45,53 @@ pub(crate) fn prose(text: &mut String, head: &str, sentence: &str) {
     let indent = columns_of(head);
     let mut row = head.to_owned();
     let mut columns = indent;
-    for word in printable_line(sentence).split_whitespace() {
-        let length = word.chars().count();
-        if columns > indent && columns + 1 + length > PROSE_COLUMNS {
-            line!(text, "{}", row.trim_end());
-            row = " ".repeat(indent);
-            columns = indent;
-        } else if columns > indent {
-            row.push(' ');
-            columns += 1;
+    let sentence = printable_line(sentence);
+    for part in parts(&sentence) {
+        // What does not fit on a line of its own is broken between its words.
+        let is_whole = indent + part.chars().count() <= PROSE_COLUMNS;
+        for word in part.split(|c| !is_whole && c == ' ') {
+            let length = word.chars().count();
+            if columns > indent && columns + 1 + length > PROSE_COLUMNS {
+                line!(text, "{}", row.trim_end());
+                row = " ".repeat(indent);
+                columns = indent;
+            } else if columns > indent {
+                row.push(' ');
+                columns += 1;
+            }
+            row.push_str(word);
+            columns += length;
         }
-        row.push_str(word);
-        columns += length;
     }
     line!(text, "{}", row.trim_end());
+}
+
+/// The words of `sentence`, with those of a command in one piece.
+fn parts(sentence: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    let mut words = sentence.split_whitespace().peekable();
+    while let Some(word) = words.next() {
+        let mut part = word.to_owned();
+        if word == "remelt" {
+            while let Some(word) = words.next_if(|word| belongs_to(&part, word)) {
+                part = part + " " + word;
+            }
+        }
+        parts.push(part);
+    }
+    parts
+}
+
+/// Whether `word` is a part of `command` as far as it goes: the command's name, an option or its value, a
+/// placeholder, a path.
+fn belongs_to(command: &str, word: &str) -> bool {
+    let last = command.rsplit(' ').next().unwrap_or_default();
+    let is_over = last.ends_with([',', ';', ':', '.', ')']);
+    let bare = word.trim_end_matches([',', ';', ':', '.', ')']);
+    let is_placeholder =
+        !bare.is_empty() && bare.chars().all(|c| c.is_ascii_uppercase() || "_/|".contains(c));
+    let is_argument = word.starts_with(['-', '\'']) || word.contains('/') || is_placeholder;
+    !is_over && (last == "remelt" || is_argument)
 }
 
 /// A fact under a word: one line where 80 columns are enough.
