@@ -56,6 +56,9 @@ pub struct DiffReport {
     pub differences: Vec<Difference>,
     /// Whether there are more differences than listed.
     pub truncated: bool,
+    /// `first` or `second` when that alone has a collection of wallets. Not part of the object.
+    #[serde(skip)]
+    pub wallets_only_in: Option<&'static str>,
 }
 
 /// One document that differs.
@@ -135,6 +138,11 @@ pub fn diff(
         only_in_second: 0,
         differences: Vec::new(),
         truncated: false,
+        wallets_only_in: match [first, second].map(|side| side.input.wallets.is_some()) {
+            [true, false] => Some("first"),
+            [false, true] => Some("second"),
+            _ => None,
+        },
     };
     let sides = [&first.input, &second.input];
     let tokens = compare(sides.map(|s| Some(&s.tokens)), differences_max, &mut report, progress)?;

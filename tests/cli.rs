@@ -3,11 +3,14 @@
 use crate::support::command::{Outcome, arg, finish, keys, remelt, run};
 use crate::support::dumps::write_dump;
 use crate::support::files::{Files, files_below, names_in};
+use crate::support::raw::{document, element, int32, string};
 use remelt::generate::{GenerateOptions, generate_in_memory};
 use remelt::model::FindingCode;
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -747,4 +750,90 @@ fn a_snapshot_is_never_written() {
         assert_eq!(times(&place.at("dump")), touched, "{line}");
     }
     assert_eq!(place.files("dump"), before);
+}
+
+fn token_with(number: i32, words: &[(&str, &str)]) -> Vec<u8> {
+    let words = words.iter().map(|(name, word)| element(name, &string(word)));
+    document(&[vec![element("_id", &int32(number))], words.collect()].concat())
+}
+
+#[test]
+fn a_named_finding_that_can_not_be_looked_for_is_not_taken_for_none() {
+    let place = Place::empty();
+    write_dump(&place.at("dump"), &token_with(1, &[]), None);
+    let line = "analyze @dump @plan --without-wallets --fail-on wallet_mismatch,missing_change";
+    let outcome = place.run(line).exits(4);
+    let said = "named by --fail-on and not looked for, as there are no wallets to compare with: \
+                wallet_mismatch; the exit code is 4";
+    assert!(outcome.stderr.contains(said), "{outcome:#?}");
+    // Not to look for it was asked for, and everything else is in order.
+    let fine = token_with(1, &[("status", "spent"), ("transaction_type", "sent")]);
+    assert_eq!(place.run("analyze @dump @other --without-wallets --fail-on negative_balance").code, Some(0));
+    write_dump(&place.at("fine"), &fine, Some(b""));
+    place.run("analyze @fine @third --fail-on wallet_mismatch").exits(0);
+}
+
+#[test]
+fn tokens_and_wallets_of_one_collection_are_refused() {
+    let place = Place::with_plan();
+    let refused = place.run("analyze @dump @other --wallets cashu_tokens --json").exits(1);
+    assert!(refused.error().1.contains("name the same collection"), "{refused:#?}");
+}
+
+#[test]
+fn an_empty_collection_on_one_side_alone_is_no_other_order() {
+    let place = Place::empty();
+    let tokens = [token_with(1, &[]), token_with(2, &[])];
+    write_dump(&place.at("with"), &tokens.concat(), Some(b""));
+    write_dump(&place.at("without"), &tokens.concat(), None);
+    write_dump(&place.at("turned"), &[&tokens[1][..], &tokens[0]].concat(), Some(b""));
+    for (line, said) in [
+        ("diff @with @without", "the same documents; only the first has a collection of wallets"),
+        ("diff @without @with", "the same documents; only the second has a collection of wallets"),
+        ("diff @with @turned", "the same documents in another order"),
+    ] {
+        let outcome = place.run(&format!("{line} --without-wallets"));
+        assert!(outcome.stdout.contains(said), "{outcome:#?}");
+    }
+}
+
+#[test]
+fn a_payout_under_way_is_not_said_to_be_booked() {
+    let place = Place::empty();
+    let melted = |number: i32, status: &str| {
+        token_with(number, &[("transaction_type", "melted"), ("status", status)])
+    };
+    let statuses = ["unspent", "spent", "pending", "failed"];
+    let tokens: Vec<Vec<u8>> = (0..).zip(statuses).map(|(n, it)| melted(n, it)).collect();
+    write_dump(&place.at("dump"), &tokens.concat(), Some(b""));
+    place.run("analyze @dump @plan").exits(0);
+    let page = fs::read_to_string(place.at("plan/reports/report.html")).unwrap();
+    assert!(page.contains("booked as spent:</strong> 25.0 % before the repair, 50.0 % after it"));
+}
+
+#[test]
+fn a_directory_beside_the_database_that_can_not_be_read_is_skipped_and_said() {
+    // A superuser reads everything, so the program runs as somebody else then, from where anybody finds it.
+    const NOBODY: u32 = 65_534;
+    let place = Place::with_plan();
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    for path in ["", "dump", "dump/nctool"] {
+        open(&place.at(path));
+    }
+    fs::create_dir(place.at("dump/lost+found")).unwrap();
+    fs::set_permissions(place.at("dump/lost+found"), fs::Permissions::from_mode(0)).unwrap();
+    let program = place.at("remelt");
+    fs::copy(env!("CARGO_BIN_EXE_remelt"), &program).unwrap();
+    let analyze = |more: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(["analyze", arg(&place.at("dump")), arg(&place.at("other"))]).args(more);
+        if fs::metadata(place.at("")).unwrap().uid() == 0 {
+            command.uid(NOBODY);
+        }
+        finish(command.env("REMELT_CONFIG", "").env("TMPDIR", place.at("")))
+    };
+    let named = analyze(&["--db", "lost+found", "--json"]).exits(1);
+    assert!(named.error().1.contains("lost+found"), "{named:#?}");
+    let outcome = analyze(&[]).exits(0);
+    assert!(outcome.stderr.contains("not read from the dump: lost+found (unreadable)"));
 }

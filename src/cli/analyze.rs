@@ -33,13 +33,18 @@ pub(crate) fn run(args: &AnalyzeArgs, output: &Output) -> anyhow::Result<Exit> {
     };
     let same = same_server(args.uri.as_deref(), args.source.db.as_deref());
     output.result(&report, &render::analyze(&report, &same))?;
-    let occurring = occurring(&report, &args.fail_on);
-    if !occurring.is_empty() {
-        let codes = occurring.join(", ");
-        output.note(&format!("named by --fail-on and found: {codes}; the exit code is 4"));
-        return Ok(Exit::LeftOver);
+    let mut exit = Exit::Done;
+    for (codes, what) in [
+        (occurring(&report, &args.fail_on), "found"),
+        (unchecked(&report, &args.fail_on), "not looked for, as there are no wallets to compare with"),
+    ] {
+        if !codes.is_empty() {
+            let codes = codes.join(", ");
+            output.note(&format!("named by --fail-on and {what}: {codes}; the exit code is 4"));
+            exit = Exit::LeftOver;
+        }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 fn locally(
@@ -116,4 +121,14 @@ fn occurring<'r>(report: &'r AnalyzeReport, wanted: &[FailOn]) -> Vec<&'r str> {
     let occurring = findings
         .filter(|(code, finding)| is_wanted(code) && finding["count"].as_u64().unwrap_or(0) > 0);
     occurring.map(|(code, _)| code.as_str()).collect()
+}
+
+/// The codes that `wanted` names and of which nothing is known.
+fn unchecked<'r>(report: &'r AnalyzeReport, wanted: &[FailOn]) -> Vec<&'r str> {
+    let is_wanted = |code: &str| {
+        let is_it = |it: &FailOn| matches!(it, FailOn::Code(it) if it.as_str() == code);
+        wanted.iter().any(is_it)
+    };
+    let unknown = report.findings.iter().filter(|(_, finding)| finding["count"].is_null());
+    unknown.map(|(code, _)| code.as_str()).filter(|code| is_wanted(code)).collect()
 }

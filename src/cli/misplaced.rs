@@ -12,6 +12,9 @@ use clap::parser::ValueSource;
 const FOR_SERVERS: &[&str] = &["workers", "batch", "max_rate", "max_lag", "target"];
 /// Options that only a snapshot has a use for, as the plan knows the collection on a server.
 const FOR_SNAPSHOTS: &[&str] = &["tokens", "wallets", "without_wallets"];
+/// Options that say how a snapshot is read.
+const OF_SNAPSHOTS: &[&str] =
+    &["db", "tokens", "wallets", "without_wallets", "inflated_bytes_max", "inflate_ratio_max"];
 
 /// What is wrong with the command line that gave `matches`.
 pub(crate) fn misplaced(matches: &ArgMatches) -> Option<Refusal> {
@@ -19,10 +22,18 @@ pub(crate) fn misplaced(matches: &ArgMatches) -> Option<Refusal> {
     match command {
         "analyze" => {
             let is_local = given.get_one("engine") == Some(&EngineArg::Local);
-            (is_local && first(given, &["uri"]).is_some()).then(|| {
-                Refusal::usage(
-                    "--uri is for --engine mongodb, and a snapshot is read without it; leave one of them out",
-                )
+            first(given, &["uri", "consistency"]).filter(|_| is_local).map(|option| {
+                Refusal::usage(format!(
+                    "--{option} is for --engine mongodb, and a snapshot is read without it; leave one of them out"
+                ))
+            })
+        }
+        "audit" | "explain" if first(given, &["snapshot"]).is_none() => {
+            first(given, OF_SNAPSHOTS).map(|option| {
+                Refusal::usage(format!(
+                    "--{option} says how a snapshot is read, and none is named; add --snapshot SNAPSHOT, or leave \
+                     it out"
+                ))
             })
         }
         "apply" | "verify" | "rollback" if first(given, &["snapshot"]).is_some() => on_copy(given),
@@ -78,7 +89,14 @@ mod tests {
     fn what_is_for_a_server_is_not_ignored_beside_a_copy_nor_the_other_way_round() {
         let copy = "remelt apply plan --snapshot dump --out new";
         let server = "remelt rollback plan --uri mongodb://h";
-        for line in [copy, server, &format!("{copy} --on-drift abort --tokens t --db d")] {
+        for line in [
+            copy,
+            server,
+            &format!("{copy} --on-drift abort --tokens t --db d"),
+            "remelt audit plan --snapshot dump --tokens t",
+            "remelt explain plan 7",
+            "remelt analyze --engine mongodb --consistency none --uri mongodb://h",
+        ] {
             assert_eq!(said(line), None, "{line}");
         }
         for (line, option) in [
@@ -90,6 +108,9 @@ mod tests {
             (format!("{server} --without-wallets"), "--without-wallets"),
             ("remelt verify plan --snapshot dump --uri mongodb://h".to_owned(), "--uri and"),
             ("remelt analyze dump plan --uri mongodb://h".to_owned(), "--engine mongodb"),
+            ("remelt analyze dump plan --consistency none".to_owned(), "--consistency is for"),
+            ("remelt audit plan --tokens t".to_owned(), "--tokens says how a snapshot"),
+            ("remelt explain plan 7 --without-wallets".to_owned(), "--without-wallets says"),
         ] {
             assert!(said(&line).is_some_and(|said| said.contains(option)), "{line}");
         }

@@ -616,7 +616,12 @@ pub(crate) fn diff(report: &DiffReport) -> String {
     );
     fact(&mut text, "Result", &counts);
     if report.changed + report.only_in_first + report.only_in_second == 0 {
-        line!(text, "           the same documents in another order");
+        match report.wallets_only_in {
+            Some(side) => {
+                line!(text, "           the same documents; only the {side} has a collection of wallets");
+            }
+            None => line!(text, "           the same documents in another order"),
+        }
     }
     let mut had_fields = true;
     for difference in &report.differences {

@@ -66,11 +66,11 @@ pub(super) fn summary(html: &mut Html, subject: &PageSubject<'_>) {
     html.markup("moves. Balances fall because they were overstated; nobody loses money that they ");
     html.markup("had. Each record is changed only if it is byte for byte what this plan saw, and ");
     html.markup("every change can be taken back byte for byte.</p>");
-    html.markup("<p><strong>Payouts booked correctly:</strong> ");
-    let booked = stats.total_melted_tokens.saturating_sub(stats.problematic_tokens);
+    html.markup("<p><strong>Payouts booked as spent:</strong> ");
+    let booked = stats.spent_melted_tokens;
     percent(html, booked, stats.total_melted_tokens);
     html.markup(" before the repair, ");
-    percent(html, booked + impact.tokens_to_migrate, stats.total_melted_tokens);
+    percent(html, booked.saturating_add(impact.tokens_to_migrate), stats.total_melted_tokens);
     html.markup(
         " after it.</p><p class=note>Amounts are in the ledger’s own unit, sat or msat as ",
     );

@@ -165,7 +165,15 @@ fn choose_database(
             }
             skipped.push(format!("{name} (a symbolic link)"));
         } else if kind.is_dir() {
-            let database = Database::look_into(name.clone(), path.join(&name))?;
+            let is_named = options.db.as_ref() == Some(&name);
+            let database = match Database::look_into(name.clone(), path.join(&name)) {
+                // Such as lost+found, in the root of a disk.
+                Err(InputError::Unreadable { .. }) if !is_named => {
+                    skipped.push(format!("{name} (unreadable)"));
+                    continue;
+                }
+                database => database?,
+            };
             if is_asked && database.holds(&options.tokens) {
                 holding.push(database);
             } else {

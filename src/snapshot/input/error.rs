@@ -279,6 +279,9 @@ pub enum InputError {
         /// What is there.
         found: String,
     },
+    /// Tokens and wallets in one collection.
+    #[error("--tokens and --wallets name the same collection; name two")]
+    SameCollection,
     /// No wallets.
     #[error("{}: expected the collection {wanted} beside the tokens, found none; say its name with --wallets, or pass --without-wallets to analyse tokens alone", path.display())]
     NoWallets {

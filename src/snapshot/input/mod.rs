@@ -84,6 +84,9 @@ impl InputOptions {
                 return Err(InputError::Name { option });
             }
         }
+        if self.tokens == self.wallets {
+            return Err(InputError::SameCollection);
+        }
         Ok(())
     }
 }
