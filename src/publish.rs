@@ -40,6 +40,9 @@ pub fn io_reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull => "the disk is full; free some space and run again".into(),
         io::ErrorKind::QuotaExceeded => "the disk quota is used up; raise it and run again".into(),
+        io::ErrorKind::FileTooLarge => {
+            "the largest size of a file is reached; raise ulimit -f and run again".into()
+        }
         io::ErrorKind::PermissionDenied => {
             "permission denied; check who owns it and its mode".into()
         }

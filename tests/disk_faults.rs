@@ -61,6 +61,22 @@ fn with_fault(command: &mut Command, (kind, errno): (&str, i32), number: usize) 
     Tried { outcome, has_failed: told.contains(&b'f'), was_retried: told.contains(&b'r') }
 }
 
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let (dump, plan) = (root.path().join("dump"), root.path().join("plan"));
+    run(["generate", arg(&dump), "--tokens", "3000", "--damage"]).exits(0);
+    let mut shell = Command::new("sh");
+    // In blocks of 512 or 1024 bytes, as the shell has it.
+    shell.args(["-c", "ulimit -f 64; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_remelt")]);
+    shell.args(["analyze", arg(&dump), arg(&plan), "--json"]).env("REMELT_CONFIG", "");
+    let (code, message, hint) = finish(&mut shell).exits(1).error();
+    assert_eq!(code, "io");
+    assert!(message.contains("the largest size of a file is reached"), "{message}");
+    assert!(hint.contains("raise ulimit -f"), "{hint}");
+    assert_eq!(names_in(root.path()), ["dump"]);
+}
+
 /// Makes every call of `command` fail in turn; `check` looks at what is left and mends it.
 fn every_fault(name: &str, command: impl Fn() -> Command, check: impl Fn(&str, &Outcome)) {
     for fault in FAULTS {

@@ -40,9 +40,21 @@ use failure::Exit;
 use output::Output;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Lets a write beyond the limit on files' sizes (`ulimit -f`) fail with an error, which is told, in place of ending
+/// the program without a word: a signal for which there is a handler does no more. The handler stays for good.
+fn outlive_file_size_limit() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    if let Ok(runtime) = runtime {
+        let _inside = runtime.enter();
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+    }
+}
 
 /// Runs the command that the arguments name.
 pub(crate) fn run() -> ExitCode {
+    outlive_file_size_limit();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let wants_json = arguments.iter().any(|argument| argument == "--json");
     let (command, refused) = match config::with_defaults(Cli::command(), &arguments) {
