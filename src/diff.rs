@@ -8,7 +8,7 @@ use crate::model::{Sha256Hash, hash_bytes};
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
 use crate::snapshot::identity::ChunkTable;
-use crate::snapshot::input::{Chunk, Collection, InputError};
+use crate::snapshot::input::{Collection, InputError};
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::verify::id_hash;
 use serde::{Deserialize, Serialize};
@@ -226,12 +226,8 @@ fn read(
     progress: &Progress,
     mut each: impl FnMut(&[u8], u64) -> Result<(), Stop>,
 ) -> Result<ChunkTable, DiffError> {
-    let mut reader = collection.read()?;
-    let mut chunk = Chunk::default();
-    let mut table = ChunkTable::new();
-    let (mut ordinal, mut seen) = (0, 0);
-    while reader.next_chunk(&mut chunk)? {
-        progress.check()?;
+    let mut ordinal = 0;
+    collection.each_chunk(progress, |chunk| {
         for (_, document) in chunk.framed() {
             crate::document::validate(document)
                 .map_err(Stop::from)
@@ -244,12 +240,8 @@ fn read(
                 })?;
             ordinal += 1;
         }
-        let bytes = chunk.bytes();
-        table.push(bytes.len() as u64, chunk.documents as u64, hash_bytes(bytes));
-        progress.advance(reader.stored_position().saturating_sub(seen));
-        seen = reader.stored_position();
-    }
-    Ok(table)
+        Ok(())
+    })
 }
 
 /// A document's number in the first and in the second snapshot.

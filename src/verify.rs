@@ -9,8 +9,7 @@ use crate::model::{Sha256Hash, hash_bytes};
 use crate::plan::{LeftTokens, Plan, PlanError};
 use crate::progress::{Interrupted, Progress, Unit};
 use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
-use crate::snapshot::identity::ChunkTable;
-use crate::snapshot::input::{Chunk, InputError};
+use crate::snapshot::input::InputError;
 use crate::snapshot::{Snapshot, SnapshotError};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -128,12 +127,8 @@ fn scan(
 ) -> Result<u64, VerifyError> {
     let tokens = &snapshot.input.tokens;
     progress.begin("verifying tokens", tokens.stored_bytes(), Unit::Bytes);
-    let mut reader = tokens.read()?;
-    let mut chunk = Chunk::default();
-    let mut table = ChunkTable::new();
-    let (mut seen, mut ordinal, mut unknown) = (0, 0, 0);
-    while reader.next_chunk(&mut chunk)? {
-        progress.check()?;
+    let (mut ordinal, mut unknown) = (0, 0);
+    let table = tokens.each_chunk(progress, |chunk| {
         for (_, document) in chunk.framed() {
             let malformed = |fault| {
                 let collection = tokens.name.clone();
@@ -141,12 +136,12 @@ fn scan(
             };
             let is_problematic = is_problematic(document).map_err(malformed)?;
             let id = find(document, b"_id").map_err(malformed)?.map(|e| e.value);
-            let mut is_left = || left.as_mut().is_some_and(|left| left.meet(id));
-            match id
-                .map(id_hash)
-                .filter(|id| planned.binary_search(&Sha256Hash(*id).head()).is_ok())
-            {
-                None => unknown += u64::from(is_problematic && !is_left()),
+            let hash = id.map(id_hash);
+            match hash.filter(|id| planned.binary_search(&Sha256Hash(*id).head()).is_ok()) {
+                None => {
+                    let mut is_left = || left.as_mut().is_some_and(|left| left.meet(id));
+                    unknown += u64::from(is_problematic && !is_left());
+                }
                 Some(id) => {
                     let mut row = [0; 34];
                     row[0] = SEEN;
@@ -157,11 +152,8 @@ fn scan(
             }
             ordinal += 1;
         }
-        let bytes = chunk.bytes();
-        table.push(bytes.len() as u64, chunk.documents as u64, hash_bytes(bytes));
-        progress.advance(reader.stored_position().saturating_sub(seen));
-        seen = reader.stored_position();
-    }
+        Ok::<_, VerifyError>(())
+    })?;
     snapshot.check_tokens(&table)?;
     Ok(unknown)
 }

@@ -7,10 +7,10 @@ use super::AnalyzeError;
 use super::pass;
 use super::token::{FieldOrder, Proof, Token};
 use crate::document::{Value, date_text, identifier_text};
-use crate::model::{JsonAmount, Sha256Hash, Status, TransactionType, hash_bytes};
-use crate::progress::{Interrupted, Progress, Unit};
+use crate::model::{JsonAmount, Sha256Hash, Status, TransactionType};
+use crate::progress::{Progress, Unit};
 use crate::snapshot::identity::ChunkTable;
-use crate::snapshot::input::{Chunk, Collection};
+use crate::snapshot::input::Collection;
 use crate::snapshot::{Snapshot, SnapshotError};
 use serde::Serialize;
 use std::collections::HashSet;
@@ -119,7 +119,7 @@ fn read(
 ) -> Result<ChunkTable, AnalyzeError> {
     progress.begin(step, tokens.stored_bytes(), Unit::Bytes);
     let mut order = FieldOrder::default();
-    each_chunk(tokens, progress, |chunk| {
+    tokens.each_chunk(progress, |chunk| {
         for (start, document) in chunk.framed() {
             let mut proofs = Vec::new();
             let token = Token::parse(document, &mut order, &mut proofs)
@@ -132,27 +132,7 @@ fn read(
 
 fn hash(collection: &Collection, progress: &Progress) -> Result<ChunkTable, AnalyzeError> {
     progress.begin("reading wallets", collection.stored_bytes(), Unit::Bytes);
-    each_chunk(collection, progress, |_| Ok(()))
-}
-
-fn each_chunk(
-    collection: &Collection,
-    progress: &Progress,
-    mut visit: impl FnMut(&Chunk) -> Result<(), AnalyzeError>,
-) -> Result<ChunkTable, AnalyzeError> {
-    let mut reader = collection.read()?;
-    let mut chunk = Chunk::default();
-    let mut table = ChunkTable::new();
-    let mut seen = 0;
-    while reader.next_chunk(&mut chunk)? {
-        progress.check().map_err(|Interrupted| AnalyzeError::Interrupted(Interrupted))?;
-        visit(&chunk)?;
-        let bytes = chunk.bytes();
-        table.push(bytes.len() as u64, chunk.documents as u64, hash_bytes(bytes));
-        progress.advance(reader.stored_position().saturating_sub(seen));
-        seen = reader.stored_position();
-    }
-    Ok(table)
+    collection.each_chunk(progress, |_| Ok(()))
 }
 
 /// The token that was asked for, with what its relatives have in common with it.

@@ -7,7 +7,7 @@ use super::balances::{TEXT_COLUMN, csv_cell};
 use super::{ANEW, AuditError, SORTER_BYTES_MAX, Stop, check, hold};
 use crate::analysis::RuleOptions;
 use crate::document::{Malformed, Value, find};
-use crate::model::{Check, counted, hash_bytes};
+use crate::model::{Check, counted};
 use crate::plan::{
     Batch, BuildOptions, Origin, PLAN_FILE, Plan, REPORTS_DIRECTORY, SUMMARY_FILE, Table,
     build_as_of, has_parquet, hash_file, summed_files,
@@ -16,7 +16,7 @@ use crate::progress::{Progress, Unit};
 use crate::scratch::{Row, ScratchError, SortedRows, Sorter};
 use crate::snapshot::Snapshot;
 use crate::snapshot::identity::{ChunkTable, root_hash};
-use crate::snapshot::input::{Chunk, Collection};
+use crate::snapshot::input::Collection;
 use csv::ByteRecord;
 use std::time::Duration;
 
@@ -67,21 +67,14 @@ fn read(
     mut each: impl FnMut(u64, &[u8]) -> Result<(), AuditError>,
 ) -> Result<ChunkTable, AuditError> {
     progress.begin("reading documents", collection.stored_bytes(), Unit::Bytes);
-    let mut reader = collection.read()?;
-    let (mut chunk, mut table) = (Chunk::default(), ChunkTable::new());
-    let (mut ordinal, mut seen) = (0, 0);
-    while reader.next_chunk(&mut chunk)? {
-        progress.check()?;
+    let mut ordinal = 0;
+    collection.each_chunk(progress, |chunk| {
         for (_, document) in chunk.framed() {
             each(ordinal, document)?;
             ordinal += 1;
         }
-        let bytes = chunk.bytes();
-        table.push(bytes.len() as u64, chunk.documents as u64, hash_bytes(bytes));
-        progress.advance(reader.stored_position().saturating_sub(seen));
-        seen = reader.stored_position();
-    }
-    Ok(table)
+        Ok(())
+    })
 }
 
 /// The plan's changes, met in the order of their documents.

@@ -31,8 +31,7 @@ pub(super) fn read(plan: &Plan, found: Option<&Found>) -> Result<(String, Analyz
     same("documents.cashu_wallets", snapshot.documents.cashu_wallets == planned.wallets_documents)?;
     same("stats.totalTokens", stats.total_tokens == planned.tokens_documents)?;
     same("stats.totalWallets", stats.total_wallets == planned.wallets_documents.unwrap_or(0))?;
-    let left: u64 = content.not_changed.values().sum();
-    let problematic = content.totals.changes + left;
+    let problematic = content.totals.changes.saturating_add(content.left());
     same("stats.problematicTokens", stats.problematic_tokens == problematic)?;
     let melted = stats.problematic_tokens.checked_add(stats.spent_melted_tokens);
     same("stats.totalMeltedTokens", melted.is_some_and(|sum| sum <= stats.total_melted_tokens))?;

@@ -18,5 +18,5 @@ pub use text::{date_text, holds_token, identifier_text, may_hold_secret};
 pub use value::{Value, ValueKind, decimal128_to_i64};
 pub use walk::{
     DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_MIN, Element, Elements, Fault, Malformed,
-    document_length, elements, find, find_path, occurrences, validate, validate_value,
+    document_length, elements, find, validate, validate_value,
 };

@@ -330,35 +330,3 @@ pub fn find<'a>(document: &'a [u8], name: &[u8]) -> Result<Option<Element<'a>>, 
     }
     Ok(None)
 }
-
-/// The value at `path`, through nested documents; `None` where a step is absent or no document.
-///
-/// # Errors
-/// [`Malformed`] when a document on the way is broken.
-pub fn find_path<'a>(document: &'a [u8], path: &[&[u8]]) -> Result<Option<Value<'a>>, Malformed> {
-    let Some((first, rest)) = path.split_first() else {
-        return Ok(None);
-    };
-    let Some(element) = find(document, first)? else {
-        return Ok(None);
-    };
-    if rest.is_empty() {
-        return Ok(Some(element.value));
-    }
-    match element.value.kind {
-        ValueKind::Document => find_path(element.value.bytes, rest),
-        _ => Ok(None),
-    }
-}
-
-/// How often `name` occurs at the top level of `document`.
-///
-/// # Errors
-/// [`Malformed`] when the document is broken.
-pub fn occurrences(document: &[u8], name: &[u8]) -> Result<usize, Malformed> {
-    let mut count = 0;
-    for element in elements(document)? {
-        count += usize::from(element?.name == name);
-    }
-    Ok(count)
-}

@@ -16,6 +16,7 @@ mod report;
 mod risk;
 #[cfg(test)]
 mod samples;
+mod size;
 mod sums;
 mod tables;
 mod timeline;

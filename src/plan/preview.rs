@@ -9,6 +9,7 @@ use super::change::Change;
 use super::file::{Plan, PlanError};
 use super::groups::{Groups, Heaviest};
 use super::risk::RiskAssessment;
+use super::size::Size;
 use super::timeline::{Days, Timeline};
 use crate::analysis::cell_text;
 use crate::document::Value;
@@ -98,7 +99,7 @@ pub fn preview(plan: &Plan, top: usize) -> Result<Preview, PlanError> {
                 let user = cell_text(&String::from_utf8_lossy(npub));
                 users.add(user.as_bytes(), [1, change.amount.unwrap_or(0).into()])?;
             }
-            *sizes.entry(Size::of(&change)).or_default() += 1;
+            *sizes.entry(Size::of(change.amount.map(i128::from))).or_default() += 1;
             *months.entry(month(&change)).or_default() += 1;
             days.add(&change);
         }
@@ -157,39 +158,6 @@ fn without_balances(users: Groups<2>, top: usize) -> Result<Vec<UserImpact>, Pla
         }
     })?;
     Ok(largest.into_groups().collect())
-}
-
-/// The order of magnitude of an amount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Size {
-    NotAnAmount,
-    Negative,
-    /// So many digits; 0 is zero.
-    Digits(u32),
-}
-
-impl Size {
-    fn of(change: &Change<'_>) -> Size {
-        match change.amount {
-            None => Size::NotAnAmount,
-            Some(..0) => Size::Negative,
-            Some(amount) => Size::Digits(amount.checked_ilog10().map_or(0, |log| log + 1)),
-        }
-    }
-}
-
-impl std::fmt::Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Size::NotAnAmount => f.write_str("not an amount"),
-            Size::Negative => f.write_str("below zero"),
-            Size::Digits(0) => f.write_str("0"),
-            Size::Digits(digits) => {
-                let from = 10_i128.pow(digits - 1);
-                write!(f, "{from} to {}", from * 10 - 1)
-            }
-        }
-    }
 }
 
 fn month(change: &Change<'_>) -> String {

@@ -3,9 +3,10 @@
 //! A bar stretches with the page and its label does not, so that a chart reads as well on a phone and on
 //! paper. Every bar's figures stand beside it or in the table below the chart.
 
-use super::figures::{Figures, Largest, Size, Sum};
+use super::figures::{Figures, Largest, Sum};
 use super::html::Html;
 use crate::model::Timestamp;
+use crate::plan::size::Size;
 use std::collections::BTreeMap;
 
 /// Most bars of the chart of time: beyond it, days become months and months years.
@@ -57,8 +58,8 @@ fn sizes(html: &mut Html, sizes: &BTreeMap<Size, Sum>) {
             Size::Negative => html.markup("below zero"),
             Size::Digits(0) => html.markup("0"),
             Size::Digits(digits) => {
-                let from = 10_i128.pow(digits - 1);
-                html.number(from).markup(" – ").number(from * 10 - 1)
+                let (from, to) = Size::range(*digits);
+                html.number(from).markup(" – ").number(to)
             }
         };
         html.markup("</span><span class=value>").counted(sum.records, "record").markup("</span>");

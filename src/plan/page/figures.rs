@@ -4,6 +4,7 @@ use super::PageError;
 use crate::analysis::ShownCell;
 use crate::model::Timestamp;
 use crate::plan::groups::{Groups, Heaviest};
+use crate::plan::size::Size;
 use crate::plan::tables::Table;
 use crate::scratch::ScratchError;
 use csv::ByteRecord;
@@ -51,25 +52,6 @@ pub(super) struct Largest {
     pub(super) others: u64,
     pub(super) of_others: Sum,
     pub(super) total: Sum,
-}
-
-/// The order of magnitude of an amount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Size {
-    NotAnAmount,
-    Negative,
-    /// So many digits; 0 is zero.
-    Digits(u32),
-}
-
-impl Size {
-    fn of(amount: Option<i128>) -> Size {
-        match amount {
-            None => Size::NotAnAmount,
-            Some(..0) => Size::Negative,
-            Some(amount) => Size::Digits(amount.checked_ilog10().map_or(0, |log| log + 1)),
-        }
-    }
 }
 
 /// Everything that is added up.

@@ -21,6 +21,9 @@ pub use again::{KnownChunk, KnownFile};
 pub use chunk::{CHUNK_BYTES_MIN, Chunk, ChunkReader};
 pub use error::{ArchiveFault, CompressedFault, FrameFault, InputError, Place};
 
+use crate::model::hash_bytes;
+use crate::progress::{Interrupted, Progress};
+use crate::snapshot::identity::ChunkTable;
 use archive::{ArchiveReader, Until};
 use chunk::{Documents, FrameReader};
 use std::path::{Path, PathBuf};
@@ -149,6 +152,28 @@ impl Collection {
     /// [`InputError`] when the file can't be opened or is not the one seen before.
     pub fn read(&self) -> Result<ChunkReader, InputError> {
         self.read_by(CHUNK_BYTES_MIN)
+    }
+
+    /// Gives every chunk to `each`, and tells `progress` how far in the file it is; gives the table of what was read.
+    ///
+    /// # Errors
+    /// Those of [`Collection::read`] and of the reading, [`Interrupted`], and whatever `each` gives.
+    pub fn each_chunk<E: From<InputError> + From<Interrupted>>(
+        &self,
+        progress: &Progress,
+        mut each: impl FnMut(&Chunk) -> Result<(), E>,
+    ) -> Result<ChunkTable, E> {
+        let mut reader = self.read()?;
+        let (mut chunk, mut table, mut seen) = (Chunk::default(), ChunkTable::new(), 0);
+        while reader.next_chunk(&mut chunk)? {
+            progress.check()?;
+            each(&chunk)?;
+            let bytes = chunk.bytes();
+            table.push(bytes.len() as u64, chunk.documents as u64, hash_bytes(bytes));
+            progress.advance(reader.stored_position().saturating_sub(seen));
+            seen = reader.stored_position();
+        }
+        Ok(table)
     }
 
     fn read_by(&self, chunk_bytes_min: usize) -> Result<ChunkReader, InputError> {
