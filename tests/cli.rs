@@ -768,7 +768,10 @@ fn a_named_finding_that_can_not_be_looked_for_is_not_taken_for_none() {
     assert!(outcome.stderr.contains(said), "{outcome:#?}");
     // Not to look for it was asked for, and everything else is in order.
     let fine = token_with(1, &[("status", "spent"), ("transaction_type", "sent")]);
-    assert_eq!(place.run("analyze @dump @other --without-wallets --fail-on negative_balance").code, Some(0));
+    assert_eq!(
+        place.run("analyze @dump @other --without-wallets --fail-on negative_balance").code,
+        Some(0)
+    );
     write_dump(&place.at("fine"), &fine, Some(b""));
     place.run("analyze @fine @third --fail-on wallet_mismatch").exits(0);
 }
@@ -821,7 +824,7 @@ fn a_directory_beside_the_database_that_can_not_be_read_is_skipped_and_said() {
         open(&place.at(path));
     }
     fs::create_dir(place.at("dump/lost+found")).unwrap();
-    fs::set_permissions(place.at("dump/lost+found"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(place.at("dump/lost+found"), fs::Permissions::from_mode(0o000)).unwrap();
     let program = place.at("remelt");
     fs::copy(env!("CARGO_BIN_EXE_remelt"), &program).unwrap();
     let analyze = |more: &[&str]| {

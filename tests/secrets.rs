@@ -179,7 +179,8 @@ fn money_in_the_place_of_a_date_is_shown_neither_by_a_command_nor_in_a_report() 
     };
     // What has no mark of ecash is not shown either where it stands in a date's place.
     let tokens = [token(1, &encoded, &proofs), token(2, &proofs, &encoded)];
-    let dump = place.dump("dates", &[&tokens[..], &[token(3, CANARIES[1], CANARIES[8])]].concat(), &[]);
+    let dump =
+        place.dump("dates", &[&tokens[..], &[token(3, CANARIES[1], CANARIES[8])]].concat(), &[]);
     let (plan, repaired, dump) = (place.at("plan"), place.at("repaired"), arg(&dump));
     let apply = ["apply", arg(&plan), "--snapshot", dump, "--out", arg(&repaired)];
     assert_silent(&run(["analyze", dump, arg(&plan)]).exits(0));

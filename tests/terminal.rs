@@ -486,7 +486,10 @@ fn no_value_of_a_ledger_begins_a_line_of_its_own() {
     let (dump, id) = ("dump\nForged", "id\nForged     is\u{2028}what\u{85}this\tsays");
     said(&["analyze", dump, "plan"]);
     let explained = said(&["explain", "plan", id, "--snapshot", dump]);
-    assert!(explained.starts_with("Token      id\\u{000a}Forged     is\\u{2028}what"), "{explained}");
+    assert!(
+        explained.starts_with("Token      id\\u{000a}Forged     is\\u{2028}what"),
+        "{explained}"
+    );
     said(&["preview", "plan"]);
     let differences = said(&["diff", dump, "changed"]);
     assert!(differences.contains("tokens id\\u{000a}Forged"), "{differences}");

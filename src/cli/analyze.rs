@@ -36,7 +36,10 @@ pub(crate) fn run(args: &AnalyzeArgs, output: &Output) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     for (codes, what) in [
         (occurring(&report, &args.fail_on), "found"),
-        (unchecked(&report, &args.fail_on), "not looked for, as there are no wallets to compare with"),
+        (
+            unchecked(&report, &args.fail_on),
+            "not looked for, as there are no wallets to compare with",
+        ),
     ] {
         if !codes.is_empty() {
             let codes = codes.join(", ");

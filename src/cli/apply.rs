@@ -7,7 +7,8 @@ use super::output::Output;
 use super::progress::watched;
 use super::render;
 use super::run::{
-    TOOL, connect, new_run_id, now, open_snapshot, path_for_shell, refuse_inside, run_options, runtime,
+    TOOL, connect, new_run_id, now, open_snapshot, path_for_shell, refuse_inside, run_options,
+    runtime,
 };
 use remelt::copy::{self, CopyRun};
 use remelt::journal::{ApplyReport, RunState};

@@ -5,11 +5,11 @@
 
 use super::change::{Change, ChangeFault};
 use super::sums::hash_file;
-use crate::scratch::ScratchError;
 use crate::analysis::{NotChanged, SpentAt};
 use crate::document::{DOCUMENT_BYTES_MAX, document_length};
 use crate::model::{JsonAmount, Sha256Hash, Timestamp, hash_bytes};
 use crate::publish::{io_reason, open_regular};
+use crate::scratch::ScratchError;
 use crate::sealed::{SEALED_BYTES_MAX, SealError, unseal};
 use crate::snapshot::format::{Consistency, Presence, Source};
 use serde::{Deserialize, Serialize};

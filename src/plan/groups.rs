@@ -44,7 +44,10 @@ impl<const N: usize> Groups<N> {
     }
 
     /// Gives `each` every group once, in the order of the keys.
-    pub(super) fn each(mut self, mut each: impl FnMut(&[u8], [i128; N])) -> Result<(), ScratchError> {
+    pub(super) fn each(
+        mut self,
+        mut each: impl FnMut(&[u8], [i128; N]),
+    ) -> Result<(), ScratchError> {
         self.flush()?;
         let mut sorted = self.sorter.finish()?;
         let mut row = Row::default();
@@ -90,7 +93,8 @@ impl<G> Heaviest<G> {
 
     /// Whether a group of this weight would be kept.
     pub(super) fn wants(&self, weight: i128) -> bool {
-        self.groups.len() < self.most || self.groups.last().is_some_and(|(least, _)| weight > *least)
+        self.groups.len() < self.most
+            || self.groups.last().is_some_and(|(least, _)| weight > *least)
     }
 
     /// Takes a group; gives the one that has no room any more.

@@ -189,7 +189,10 @@ mod tests {
         preview(&plan, top).unwrap()
     }
 
-    fn users(shown: &Preview) -> Vec<(&str, u64, i128, Option<(i128, i128)>)> {
+    /// A user with tokens, loss, and what is unspent before and after.
+    type Row<'a> = (&'a str, u64, i128, Option<(i128, i128)>);
+
+    fn users(shown: &Preview) -> Vec<Row<'_>> {
         let row = |user: &UserImpact| {
             let before_after = user.unspent_before.zip(user.unspent_after);
             (user.token_count, user.total_amount.0, before_after.map(|(b, a)| (b.0, a.0)))
@@ -234,7 +237,12 @@ mod tests {
         let shown = preview(&plan, 4).unwrap();
         assert_eq!(
             users(&shown),
-            [("bob", 1, 6, None), ("\\u{202e}", 2, 5, None), ("cid", 1, 5, None), ("dee", 1, 0, None)]
+            [
+                ("bob", 1, 6, None),
+                ("\\u{202e}", 2, 5, None),
+                ("cid", 1, 5, None),
+                ("dee", 1, 0, None)
+            ]
         );
     }
 

@@ -1,6 +1,7 @@
 //! `explain` on a terminal.
 
-use super::{counted, heading, line, number, prose, shortened};
+use super::lines::{heading, line, prose, shortened};
+use super::{counted, number};
 use crate::cli::explain::Explanation;
 use crate::cli::paint::{Tone, toned};
 use remelt::analysis::Member;

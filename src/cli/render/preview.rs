@@ -1,6 +1,7 @@
 //! `preview` on a terminal.
 
-use super::{bar, counted, heading, line, number, prose, severe, shortened};
+use super::lines::{bar, heading, line, prose, severe, shortened};
+use super::{counted, number};
 use crate::cli::paint::{Tone, toned};
 use crate::cli::run::path_for_shell;
 use remelt::plan::{PlanFile, Preview, RiskAssessment};
@@ -12,12 +13,7 @@ const BAR_COLUMNS: u64 = 40;
 const USER_COLUMNS: usize = 21;
 
 /// `same` are the options by which another command reaches the server.
-pub(crate) fn preview(
-    report: &Preview,
-    plan: &PlanFile,
-    directory: &Path,
-    same: &str,
-) -> String {
+pub(crate) fn preview(report: &Preview, plan: &PlanFile, directory: &Path, same: &str) -> String {
     let mut text = String::new();
     let stats = &report.stats;
     line!(text, "Plan       {}", report.plan_sha256);

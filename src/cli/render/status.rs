@@ -1,6 +1,8 @@
 //! `status` on a terminal: one screen, whatever happened.
 
-use super::{in_words, line, melted, number, prose, score};
+use super::analysis::{melted, score};
+use super::lines::{line, prose};
+use super::{in_words, number};
 use crate::cli::paint::{Tone, toned};
 use remelt::live::StatusReport;
 use remelt::server::Server;

@@ -133,7 +133,11 @@ impl Figures {
 }
 
 /// The `most` groups that `weight` says are largest, of equal ones those that sort first, and all others added up.
-fn largest(groups: Groups<3>, most: usize, weight: fn(&Sum) -> i128) -> Result<Largest, ScratchError> {
+fn largest(
+    groups: Groups<3>,
+    most: usize,
+    weight: fn(&Sum) -> i128,
+) -> Result<Largest, ScratchError> {
     let mut all = Largest::default();
     let mut heaviest = Heaviest::new(most);
     groups.each(|key, numbers| {
