@@ -156,12 +156,12 @@ async fn on_documents_as_large_as_the_server_stores() {
         melted_of(5, MOST, false),
     ];
     // Of these, one byte more than what can be undone, and as much.
-    let undone = [1, 0].map(|more| {
+    let undone = [(6, 1), (7, 0)].map(|(id, more)| {
         document(&[
-            (b"_id", int32(6 + more)),
+            (b"_id", int32(id)),
             (b"status", text("unspent")),
             (b"transaction_type", text("melted")),
-            (b"spent_at", text("x".repeat(UNDONE_BYTES_MAX - 9 + more as usize))),
+            (b"spent_at", text("x".repeat(UNDONE_BYTES_MAX - 9 + more))),
         ])
     });
     for document in documents.iter().chain(&undone) {
