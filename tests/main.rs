@@ -39,6 +39,7 @@ mod live_exact;
 mod live_faults;
 mod live_interrupt;
 mod live_network;
+mod live_pace;
 mod live_races;
 mod live_refusals;
 mod live_speed;

@@ -16,7 +16,7 @@ use super::rollback::{check_known, read_complete};
 use super::run_log::RunLog;
 use super::status::must_exist;
 use super::store::{Recorded, begin_run, create_collections, may_write, number, set_run};
-use super::work::{UnitKey, Work, held, remaining};
+use super::work::{Halt, UnitKey, Work, held, remaining};
 use crate::decide::OnDrift;
 use crate::journal::{ApplyReport, ManifestReport, pace_of};
 use crate::journal::{Goal, Record, RunDirectory, RunState};
@@ -28,7 +28,6 @@ use futures_util::{StreamExt, stream};
 use mongodb::bson::{DateTime, doc, oid::ObjectId};
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 
 /// A run that is about to work or at work.
 struct Run<'a> {
@@ -224,7 +223,8 @@ impl Run<'_> {
             plan_sha256: self.plan.sha256(),
             goal: Goal::Apply,
         };
-        let pace = Pace::new(self.server, self.options, self.progress, directory);
+        let halt = Halt::new(self.progress);
+        let pace = Pace::new(self.server, self.options, &halt, directory);
         let work = Work {
             context,
             database: Mongo { context, server: self.server, lease, pace },
@@ -232,7 +232,7 @@ impl Run<'_> {
             progress: self.progress,
             log: &self.log,
             queue: Mutex::new(queue),
-            has_failed: AtomicBool::new(false),
+            halt: &halt,
         };
         let ended = work.run().await;
         match (ended, lease.check().await) {

@@ -10,9 +10,9 @@
 use super::error::RunError;
 use super::options::{RunOptions, WORKERS_MAX};
 use super::patience::patiently;
-use super::store::{RUNS_COLLECTION, number, runs, unsigned};
+use super::store::{RUNS_COLLECTION, number, runs};
 use crate::progress::Progress;
-use crate::server::{Server, ServerError, error_code, failed};
+use crate::server::{Server, ServerError, error_code, failed, unsigned};
 use futures_util::TryStreamExt;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId};

@@ -2,11 +2,11 @@
 
 use super::error::RunError;
 use super::options::{PAUSE_FILE, RunOptions};
-use crate::progress::Progress;
-use crate::server::{Server, failed};
-use mongodb::bson::{Bson, doc};
+use super::patience::patiently;
+use super::work::{Halt, held};
+use crate::server::{MEMBERS_PRIVILEGE, Server, failed, read_members, slowest};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -18,47 +18,48 @@ const LAG_POLL: Duration = Duration::from_secs(1);
 pub(super) struct Pace<'a> {
     server: &'a Server,
     options: &'a RunOptions,
-    progress: &'a Progress,
+    halt: &'a Halt<'a>,
     pause_file: Option<PathBuf>,
     next: Mutex<Instant>,
-    lag_checked: Mutex<Option<Instant>>,
+    /// When the lag was last seen to be small; held by whoever waits for that, while the others wait for them.
+    lag_checked: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl<'a> Pace<'a> {
     pub(super) fn new(
         server: &'a Server,
         options: &'a RunOptions,
-        progress: &'a Progress,
+        halt: &'a Halt<'a>,
         run_directory: Option<PathBuf>,
     ) -> Pace<'a> {
         Pace {
             server,
             options,
-            progress,
+            halt,
             pause_file: run_directory.map(|directory| directory.join(PAUSE_FILE)),
             next: Mutex::new(Instant::now()),
-            lag_checked: Mutex::new(None),
+            lag_checked: tokio::sync::Mutex::new(None),
         }
     }
 
-    /// Waits until `documents` more may be written, or the run is told to stop.
+    /// Waits until `documents` more may be written, or the run is to stop.
     pub(super) async fn wait(&self, documents: u64) -> Result<(), RunError> {
         if self.is_paused() {
             tracing::info!("paused: no batch is begun until the file {PAUSE_FILE} is removed");
         }
-        while self.is_paused() && !self.progress.is_stopped() {
+        while self.is_paused() && !self.halt.is_called() {
             sleep(PAUSE_POLL).await;
         }
         self.wait_for_members().await?;
         if let Some(rate) = self.options.rate_max {
             let cost = Duration::from_micros(documents.saturating_mul(1_000_000) / rate.max(1));
             let turn = {
-                let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut next = held(&self.next);
                 let turn = (*next).max(Instant::now());
                 *next = turn + cost;
                 turn
             };
-            while Instant::now() < turn && !self.progress.is_stopped() {
+            while Instant::now() < turn && !self.halt.is_called() {
                 sleep_until(turn.min(Instant::now() + PAUSE_POLL)).await;
             }
         }
@@ -73,17 +74,15 @@ impl<'a> Pace<'a> {
         let Some(lag_max) = self.options.lag_max else {
             return Ok(());
         };
-        {
-            let mut checked = self.lag_checked.lock().unwrap_or_else(PoisonError::into_inner);
-            if checked.is_some_and(|at| at.elapsed() < LAG_POLL) {
-                return Ok(());
-            }
-            *checked = Some(Instant::now());
+        let mut checked = self.lag_checked.lock().await;
+        if checked.is_some_and(|at| at.elapsed() < LAG_POLL) {
+            return Ok(());
         }
         let mut is_told = false;
-        while !self.progress.is_stopped() {
+        while !self.halt.is_called() {
             let lag = self.lag().await?;
             if lag <= lag_max {
+                *checked = Some(Instant::now());
                 break;
             }
             if !std::mem::replace(&mut is_told, true) {
@@ -96,20 +95,8 @@ impl<'a> Pace<'a> {
 
     /// How far the slowest secondary is behind the primary.
     async fn lag(&self) -> Result<Duration, RunError> {
-        let admin = self.server.client().database("admin");
-        let status = admin.run_command(doc! {"replSetGetStatus": 1}).await;
-        let error = failed("read the members' state", "replSetGetStatus (role clusterMonitor)");
-        let status = status.map_err(|e| RunError::Lag(error(e)))?;
-        let members = status.get_array("members").cloned().unwrap_or_default();
-        let times_of = |state: i32| {
-            let members = members.iter().filter_map(Bson::as_document);
-            let members = members
-                .filter(move |member| member.get_i32("state").is_ok_and(|seen| seen == state));
-            members.filter_map(|member| member.get_datetime("optimeDate").ok())
-        };
-        let primary = times_of(1).max().map_or(0, |at| at.timestamp_millis());
-        let slowest = times_of(2).min().map_or(primary, |at| at.timestamp_millis());
-        let behind = u64::try_from(primary.saturating_sub(slowest)).unwrap_or(0);
-        Ok(Duration::from_millis(behind))
+        let members = patiently(self.options.retry, || read_members(self.server.client())).await;
+        let error = failed("read the members' state", MEMBERS_PRIVILEGE);
+        Ok(slowest(&members.map_err(|e| RunError::Lag(error(e)))?))
     }
 }

@@ -17,7 +17,7 @@ use super::store::{
     Recorded, StoredRun, create_collections, may_write, number, read_recorded, read_recorded_batch,
     read_runs, set_run,
 };
-use super::work::{UnitKey, Work, held};
+use super::work::{Halt, UnitKey, Work, held};
 use crate::decide::OnDrift;
 use crate::journal::{BatchOutcome, DriftEntry, Goal, Record, RunDirectory, RunState};
 use crate::journal::{RollbackReport, pace_of};
@@ -28,7 +28,6 @@ use crate::server::{Server, failed};
 use futures_util::{StreamExt, stream};
 use mongodb::bson::{DateTime, doc};
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 
 /// What to roll back.
 #[derive(Debug, Clone, Copy)]
@@ -227,7 +226,8 @@ impl Undo<'_> {
             plan_sha256,
             goal: Goal::Rollback,
         };
-        let pace = Pace::new(self.server, self.options, self.progress, directory);
+        let halt = Halt::new(self.progress);
+        let pace = Pace::new(self.server, self.options, &halt, directory);
         let work = Work {
             context,
             database: Mongo { context, server: self.server, lease, pace },
@@ -235,7 +235,7 @@ impl Undo<'_> {
             progress: self.progress,
             log: &self.log,
             queue: Mutex::new(queue.into()),
-            has_failed: AtomicBool::new(false),
+            halt: &halt,
         };
         let ended = work.run().await;
         match (ended, lease.check().await) {

@@ -7,7 +7,7 @@ use super::patience::patiently;
 use super::store::{Recorded, read_journal, read_run_documents, recorded};
 use crate::journal::{Goal, RunState};
 use crate::model::{Timestamp, grouped};
-use crate::server::{Server, ServerError, failed};
+use crate::server::{Server, ServerError, failed, unsigned};
 use mongodb::bson::{Bson, Document, doc};
 use serde::Serialize;
 use std::time::Duration;
@@ -141,7 +141,7 @@ pub(super) async fn count_tokens(
     let Some(counted) = counted else {
         return Ok(TokenCounts::default());
     };
-    let count = |name| counted.get_i64(name).ok().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let count = |name| unsigned(&counted, name).unwrap_or(0);
     Ok(TokenCounts {
         total: count("total"),
         melted: count("melted"),
@@ -241,7 +241,7 @@ fn health_score(counts: TokenCounts) -> f64 {
 }
 
 fn run_report(run: &Document, active: Option<&Holder>) -> RunReport {
-    let count = |name| run.get_i64(name).ok().and_then(|n| u64::try_from(n).ok());
+    let count = |name| unsigned(run, name);
     let text = |name| run.get_str(name).ok().map(str::to_owned);
     let time = |name| run.get_datetime(name).ok().map(|at| Timestamp(at.timestamp_millis()));
     let run_id = text("_id").unwrap_or_default();

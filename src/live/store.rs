@@ -15,7 +15,7 @@ use super::patience::patiently;
 use crate::journal::{Goal, RunState};
 use crate::model::{Sha256Hash, hash_bytes};
 use crate::plan::Batch;
-use crate::server::{Server, ServerError, error_code, failed, integer};
+use crate::server::{Server, ServerError, error_code, failed, integer, unsigned};
 use futures_util::TryStreamExt;
 use mongodb::Collection;
 use mongodb::bson::spec::BinarySubtype;
@@ -124,18 +124,9 @@ pub(super) fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-pub(super) fn unsigned(document: &Document, name: &str) -> Option<u64> {
-    unsigned_value(document.get(name)?)
-}
-
-/// Tools that restore a collection from text, and shells, may have made the number one of another type.
-fn unsigned_value(value: &Bson) -> Option<u64> {
-    u64::try_from(integer(value)?).ok()
-}
-
 /// A list of positions; `None` when it is not there or holds something else.
 fn positions(document: &Document, name: &str) -> Option<Vec<u64>> {
-    document.get_array(name).ok()?.iter().map(unsigned_value).collect()
+    document.get_array(name).ok()?.iter().map(|place| u64::try_from(integer(place)?).ok()).collect()
 }
 
 pub(super) fn journal_id(run_id: &str, batch: u64, from: u64) -> Document {

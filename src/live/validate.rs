@@ -13,17 +13,17 @@ use crate::decide::OnDrift;
 use crate::model::{Check, CheckResult, byte_size, counted, grouped};
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::server::{DeploymentKind, Server, ServerError, durable, failed};
+use crate::server::{DeploymentKind, Server, ServerError, durable, failed, unsigned};
 use futures_util::TryStreamExt;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Document, doc};
 use mongodb::options::ReadConcern;
 use serde::Serialize;
 use std::time::Instant;
 
 const SKEW_MS_MAX: u64 = 5_000;
 const WRITE_MS_MAX: u128 = 1_000;
-const HISTORY_SECONDS_MIN: i64 = 60;
-const LIFETIME_SECONDS_MIN: i64 = 30;
+const HISTORY_SECONDS_MIN: u64 = 60;
+const LIFETIME_SECONDS_MIN: u64 = 30;
 
 /// What `validate` found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -151,16 +151,10 @@ async fn server_disk(server: &Server, plan: Option<&Plan>) -> Check {
     let bytes = batches.iter().fold(0, |sum: u64, batch| sum.saturating_add(batch.bytes));
     let needed = bytes.saturating_mul(4);
     let stats = server.database().run_command(doc! {"dbStats": 1}).await;
-    let number = |stats: &Document, name: &str| match stats.get(name) {
-        Some(Bson::Double(n)) => format!("{n:.0}").parse::<u64>().ok(),
-        Some(Bson::Int32(n)) => u64::try_from(*n).ok(),
-        Some(Bson::Int64(n)) => u64::try_from(*n).ok(),
-        _ => None,
-    };
     let free = stats.ok().and_then(|stats| {
         // Of a database that is not there, the server says 0.
-        let total = number(&stats, "fsTotalSize").filter(|total| *total > 0)?;
-        total.checked_sub(number(&stats, "fsUsedSize")?)
+        let total = unsigned(&stats, "fsTotalSize").filter(|total| *total > 0)?;
+        total.checked_sub(unsigned(&stats, "fsUsedSize")?)
     });
     room(name, free, needed)
 }
@@ -200,11 +194,7 @@ async fn history(server: &Server) -> Check {
         let detail = "the user may not ask (privilege getParameter)";
         return Check::warn(name, detail, "grant the role clusterMonitor to see it");
     };
-    let seconds = |name| match reply.get(name) {
-        Some(Bson::Int32(n)) => i64::from(*n),
-        Some(Bson::Int64(n)) => *n,
-        _ => 0,
-    };
+    let seconds = |name| unsigned(&reply, name).unwrap_or(0);
     let history = seconds("minSnapshotHistoryWindowInSeconds");
     let lifetime = seconds("transactionLifetimeLimitSeconds");
     let detail = format!("{history} s of history, {lifetime} s for a transaction");

@@ -33,6 +33,29 @@ impl UnitKey {
     }
 }
 
+/// Whether a run begins no further batch: it was told to stop, or a worker failed. Who waits before a batch looks at it,
+/// too.
+#[derive(Debug)]
+pub(super) struct Halt<'a> {
+    progress: &'a Progress,
+    has_failed: AtomicBool,
+}
+
+impl<'a> Halt<'a> {
+    /// Of a run that is told to stop by `progress`.
+    pub(super) fn new(progress: &'a Progress) -> Halt<'a> {
+        Halt { progress, has_failed: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_called(&self) -> bool {
+        self.progress.is_stopped() || self.has_failed.load(Ordering::Relaxed)
+    }
+
+    fn call(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A run's work.
 #[derive(Debug)]
 pub(super) struct Work<'a, D> {
@@ -43,7 +66,7 @@ pub(super) struct Work<'a, D> {
     pub(super) progress: &'a Progress,
     pub(super) log: &'a Mutex<RunLog>,
     pub(super) queue: Mutex<VecDeque<UnitKey>>,
-    pub(super) has_failed: AtomicBool,
+    pub(super) halt: &'a Halt<'a>,
 }
 
 /// What of a plan's batches is not recorded yet, in parts of at most `most` changes.
@@ -100,7 +123,7 @@ impl<D: Database> Work<'_, D> {
     async fn worker(&self, slot: usize) -> Result<(), RunError> {
         let result = self.work(slot).await;
         if result.is_err() {
-            self.has_failed.store(true, Ordering::Relaxed);
+            self.halt.call();
         }
         result
     }
@@ -109,7 +132,7 @@ impl<D: Database> Work<'_, D> {
         let mut session = self.open_session(slot).await?;
         while let Some(key) = self.next() {
             self.database.make_way(key.changes).await?;
-            if self.is_to_stop() {
+            if self.halt.is_called() {
                 held(&self.queue).push_front(key);
                 break;
             }
@@ -143,12 +166,8 @@ impl<D: Database> Work<'_, D> {
         Ok(())
     }
 
-    fn is_to_stop(&self) -> bool {
-        self.progress.is_stopped() || self.has_failed.load(Ordering::Relaxed)
-    }
-
     fn next(&self) -> Option<UnitKey> {
-        if self.is_to_stop() { None } else { held(&self.queue).pop_front() }
+        if self.halt.is_called() { None } else { held(&self.queue).pop_front() }
     }
 
     /// A session that is written down, locally and in the lease, before it is used.

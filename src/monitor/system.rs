@@ -6,9 +6,12 @@ use super::options::MonitorOptions;
 use crate::live::JOURNAL_COLLECTION;
 use crate::live::RUNS_COLLECTION;
 use crate::model::Timestamp;
-use crate::server::{Server, ServerError, error_code, failed};
+use crate::server::{
+    MEMBERS_PRIVILEGE, MemberState, Server, ServerError, error_code, failed, read_members, slowest,
+    unsigned,
+};
 use futures_util::TryStreamExt;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Document, doc};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -137,7 +140,7 @@ pub struct Member {
     pub state: String,
     /// Whether it is up.
     pub is_healthy: bool,
-    /// How far it is behind the primary, in seconds; of secondaries only.
+    /// How far it is behind the primary, in seconds; only of secondaries that no configuration delays.
     pub lag_seconds: Option<u64>,
 }
 
@@ -246,14 +249,9 @@ impl Questions {
     }
 }
 
-/// A whole number that the server may send in any of its number types.
+/// A figure; 0 when the server does not tell it.
 fn whole(document: &Document, name: &str) -> u64 {
-    match document.get(name) {
-        Some(Bson::Int32(n)) => u64::try_from(*n).unwrap_or(0),
-        Some(Bson::Int64(n)) => u64::try_from(*n).unwrap_or(0),
-        Some(Bson::Double(n)) => format!("{n:.0}").parse().unwrap_or(0),
-        _ => 0,
-    }
+    unsigned(document, name).unwrap_or(0)
 }
 
 async fn database_size(server: &Server) -> Result<DatabaseSize, ServerError> {
@@ -357,34 +355,16 @@ fn index_use_of(collection: &str, told: &[Document]) -> Vec<IndexUse> {
 }
 
 async fn replication(server: &Server) -> Result<Replication, ServerError> {
-    let admin = server.client().database("admin");
-    let status = admin.run_command(doc! {"replSetGetStatus": 1}).await;
-    let failed = failed("read the members' state", "replSetGetStatus (role clusterMonitor)");
-    let status = status.map_err(failed)?;
-    let members: Vec<&Document> = match status.get_array("members") {
-        Ok(members) => members.iter().filter_map(Bson::as_document).collect(),
-        Err(_) => Vec::new(),
+    let failed = failed("read the members' state", MEMBERS_PRIVILEGE);
+    let members = read_members(server.client()).await.map_err(failed)?;
+    let lag_seconds_max = slowest(&members).as_secs();
+    let member = |member: MemberState| Member {
+        host: member.host,
+        state: member.state,
+        is_healthy: member.is_healthy,
+        lag_seconds: member.lag.map(|lag| lag.as_secs()),
     };
-    let time = |member: &Document| member.get_datetime("optimeDate").ok().copied();
-    let is_primary = |member: &&&Document| member.get_i32("state").is_ok_and(|state| state == 1);
-    let primary = members.iter().find(is_primary).and_then(|member| time(member));
-    let members: Vec<Member> = members
-        .iter()
-        .map(|member| {
-            let behind = || {
-                let ms = primary?.timestamp_millis() - time(member)?.timestamp_millis();
-                Some(u64::try_from(ms).unwrap_or(0) / 1000)
-            };
-            let is_secondary = member.get_i32("state").is_ok_and(|state| state == 2);
-            Member {
-                host: member.get_str("name").unwrap_or_default().to_owned(),
-                state: member.get_str("stateStr").unwrap_or("unknown").to_owned(),
-                is_healthy: whole(member, "health") == 1,
-                lag_seconds: if is_secondary { behind() } else { None },
-            }
-        })
-        .collect();
-    let lag_seconds_max = members.iter().filter_map(|member| member.lag_seconds).max().unwrap_or(0);
+    let members = members.into_iter().map(member).collect();
     Ok(Replication { members, lag_seconds_max })
 }
 

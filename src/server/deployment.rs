@@ -1,8 +1,9 @@
 //! What a deployment is, in its own words.
 
-use super::error::{ServerError, failed};
+use super::error::{ServerError, failed, is_permission};
 use mongodb::Client;
 use mongodb::bson::{Document, doc, oid::ObjectId};
+use mongodb::error::Result as DriverResult;
 
 /// The kind of deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,19 +63,26 @@ fn id_in(settings: &Document, name: &str) -> Option<String> {
 }
 
 /// From the configuration command, or from the collection that holds the configuration: a user may
-/// have the privilege for one and not for the other.
-async fn replica_set_id(client: &Client) -> Option<String> {
+/// have the privilege for one and not for the other. `None` when they have neither.
+pub(super) async fn replica_set_config(client: &Client) -> DriverResult<Option<Document>> {
     let reply = client.database("admin").run_command(doc! {"replSetGetConfig": 1}).await;
-    if let Ok(reply) = reply {
-        return id_in(
-            reply.get_document("config").ok()?.get_document("settings").ok()?,
-            "replicaSetId",
-        );
+    match reply {
+        Ok(reply) => return Ok(reply.get_document("config").ok().cloned()),
+        Err(error) if is_permission(&error) => {}
+        Err(error) => return Err(error),
     }
     let stored = client.database("local").collection::<Document>("system.replset");
     // The collection is local to the member: no majority can be asked for.
     let found = stored.find_one(doc! {}).read_concern(mongodb::options::ReadConcern::local()).await;
-    id_in(found.ok()??.get_document("settings").ok()?, "replicaSetId")
+    match found {
+        Err(error) if is_permission(&error) => Ok(None),
+        found => found,
+    }
+}
+
+async fn replica_set_id(client: &Client) -> Option<String> {
+    let config = replica_set_config(client).await.ok()??;
+    id_in(config.get_document("settings").ok()?, "replicaSetId")
 }
 
 async fn cluster_id(client: &Client) -> Option<String> {

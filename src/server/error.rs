@@ -93,10 +93,9 @@ pub fn error_code(error: &Error) -> Option<i32> {
     code_and_name(error).map(|(code, _)| code)
 }
 
-/// Whether `error` carries a label such as [`mongodb::error::TRANSIENT_TRANSACTION_ERROR`].
-#[must_use]
-pub fn has_label(error: &Error, label: &str) -> bool {
-    error.contains_label(label)
+/// Whether the user lacks a privilege or could not log in.
+pub(super) fn is_permission(error: &Error) -> bool {
+    describe(error, "", "").is_permission()
 }
 
 /// Turns an error that came up while trying to do something into our words; `privilege` says what the

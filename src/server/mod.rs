@@ -7,14 +7,16 @@
 mod connect;
 mod deployment;
 mod error;
+mod members;
 
 pub(crate) use connect::durable;
 pub use connect::{APP_NAME, DB_DEFAULT, Server, ServerOptions};
 pub use deployment::{Deployment, DeploymentKind};
-pub use error::{ServerError, error_code, failed, has_label};
+pub use error::{ServerError, error_code, failed};
+pub(crate) use members::{MEMBERS_PRIVILEGE, MemberState, read_members, slowest};
 
 use crate::document::{Value, ValueKind};
-use mongodb::bson::Bson;
+use mongodb::bson::{Bson, Document};
 
 /// A whole number that may have come in any of the server's number types; a double only where it is exact.
 pub(crate) fn integer(value: &Bson) -> Option<i64> {
@@ -25,4 +27,10 @@ pub(crate) fn integer(value: &Bson) -> Option<i64> {
         _ => return None,
     };
     Value { kind, bytes }.as_amount()
+}
+
+/// The field `name` of `document` as a whole number that is not negative. Servers, shells and tools that restore a
+/// collection from text each choose a type of their own.
+pub(crate) fn unsigned(document: &Document, name: &str) -> Option<u64> {
+    u64::try_from(integer(document.get(name)?)?).ok()
 }

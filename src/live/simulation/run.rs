@@ -8,7 +8,7 @@ use super::super::options::{RunOptions, WORKERS_MAX};
 use super::super::rollback::check_complete;
 use super::super::run_log::RunLog;
 use super::super::store::{Recorded, StoredRun, recorded, recorded_batch};
-use super::super::work::{UnitKey, Work, held, remaining};
+use super::super::work::{Halt, UnitKey, Work, held, remaining};
 use super::session::{Process, Simulated};
 use crate::decide::OnDrift;
 use crate::journal::{DRIFT_LISTED_MAX, Goal, Record, RunDirectory, RunState};
@@ -21,7 +21,6 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 
 pub(super) const RUN_ID: &str = "a-run";
 
@@ -162,6 +161,7 @@ async fn work(
     let (goal, progress) = (process.goal, Progress::new());
     let log = Mutex::new(log);
     let plan_sha256 = plan.sha256();
+    let halt = Halt::new(&progress);
     let work = Work {
         context: RunContext {
             options,
@@ -175,7 +175,7 @@ async fn work(
         progress: &progress,
         log: &log,
         queue: Mutex::new(queue),
-        has_failed: AtomicBool::new(false),
+        halt: &halt,
     };
     let ended = work.run().await;
     let me = process.number;
