@@ -49,6 +49,10 @@ async fn a_malformed_address_is_not_echoed_and_a_dead_one_is_not_ready() {
         assert_eq!(error, ServerError::BadUri, "{uri}");
         assert!(!error.to_string().contains("sesame"));
     }
+    let gone = "mongodb://user:sesame@127.0.0.1:1/?tls=true&tlsCAFile=/gone/sesame.pem";
+    let error = Server::connect(&options(gone)).await.unwrap_err();
+    assert_eq!(error, ServerError::BadTls);
+    assert!(!error.to_string().contains("sesame") && error.to_string().contains("tlsCAFile"));
     let dead = "mongodb://user:sesame@127.0.0.1:1/?serverSelectionTimeoutMS=300";
     let error = Server::connect(&options(dead)).await.unwrap_err();
     assert!(error.to_string().starts_with("Database connection not ready"), "{error}");

@@ -173,14 +173,12 @@ fn plan(error: &PlanError) -> (Exit, &'static str) {
 }
 
 fn server(error: &ServerError) -> (Exit, &'static str) {
-    match error {
-        ServerError::PermissionDenied { .. } | ServerError::Authentication => {
-            (Exit::Refused, "permission_denied")
-        }
-        ServerError::NotReady { .. } | ServerError::Lost { .. } => (Exit::Failed, "not_ready"),
-        ServerError::BadUri | ServerError::BadDatabaseName => (Exit::Usage, "server"),
-        _ => (Exit::Failed, "server"),
-    }
+    let exit = match error {
+        ServerError::PermissionDenied { .. } | ServerError::Authentication => Exit::Refused,
+        ServerError::BadUri | ServerError::BadTls | ServerError::BadDatabaseName => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    (exit, error.code())
 }
 
 fn live(error: &RunError) -> (Exit, &'static str) {

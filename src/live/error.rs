@@ -3,7 +3,7 @@
 use crate::journal::{DriftEntry, Goal, RunDirectoryError};
 use crate::model::counted;
 use crate::plan::PlanError;
-use crate::server::ServerError;
+use crate::server::{NOT_READY, ServerError};
 
 /// Which exit code an error stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,7 +256,9 @@ impl RunError {
     #[must_use]
     pub fn class(&self) -> ExitClass {
         match self {
-            RunError::Server(error) if error.is_permission() => ExitClass::Refused,
+            RunError::Server(error) | RunError::Lag(error) if error.is_permission() => {
+                ExitClass::Refused
+            }
             RunError::Drift { written: 0, .. } => ExitClass::Refused,
             RunError::Plan(error) => match error {
                 PlanError::Io { .. } | PlanError::Scratch(_) => ExitClass::Failed,
@@ -285,10 +287,8 @@ impl RunError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            RunError::Server(error) if error.is_permission() => "permission_denied",
-            RunError::Server(_) | RunError::GaveUp { .. } | RunError::Lag(_) => {
-                "database_connection_not_ready"
-            }
+            RunError::Server(error) | RunError::Lag(error) => error.code(),
+            RunError::GaveUp { .. } => NOT_READY,
             RunError::Plan(_) => "plan",
             RunError::Directory(_) => "run_directory",
             RunError::Standalone => "standalone",
@@ -311,5 +311,26 @@ impl RunError {
             RunError::TooLarge { .. } => "too_large",
             RunError::Stopped => "interrupted",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_server_has_the_same_word_whatever_met_it() {
+        let refused = ServerError::Refused { doing: "write", code: 121, name: "x".to_owned() };
+        let lost = ServerError::Lost { doing: "write" };
+        for (error, code) in [(refused, "server"), (lost, "not_ready")] {
+            assert_eq!(error.code(), code);
+            assert_eq!(RunError::Lag(error.clone()).code(), code);
+            assert_eq!(RunError::Server(error).code(), code);
+        }
+        let gave_up = RunError::GaveUp { batch: 1, seconds: 2, last: String::new() };
+        assert_eq!(gave_up.code(), "not_ready");
+        let denied = ServerError::PermissionDenied { doing: "ask", privilege: "x" };
+        let denied = RunError::Lag(denied);
+        assert_eq!((denied.code(), denied.class()), ("permission_denied", ExitClass::Refused));
     }
 }

@@ -65,7 +65,7 @@ impl Server {
         if !is_database_name(&db) {
             return Err(ServerError::BadDatabaseName);
         }
-        let client = Client::with_options(client).map_err(|_| ServerError::BadUri)?;
+        let client = Client::with_options(client).map_err(|e| unparsed(&e))?;
         let deployment = read_deployment(&client, &hosts).await?;
         Ok(Server { client, db, hosts, deployment })
     }
@@ -117,12 +117,13 @@ impl Server {
     }
 }
 
-/// A string that is in order may name a host whose members can't be looked up.
+/// A string that is in order may name a host whose members can't be looked up, or files that can't be used.
 fn unparsed(error: &Error) -> ServerError {
     match error.kind.as_ref() {
         ErrorKind::DnsResolve { .. } => ServerError::NotReady {
             hosts: "the given address, whose name can't be looked up".to_owned(),
         },
+        ErrorKind::InvalidTlsConfig { .. } => ServerError::BadTls,
         _ => ServerError::BadUri,
     }
 }

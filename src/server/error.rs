@@ -5,6 +5,9 @@
 
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
+/// The word for programs when the server is out of reach, or was for too long.
+pub(crate) const NOT_READY: &str = "not_ready";
+
 /// Why the server did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServerError {
@@ -15,6 +18,11 @@ pub enum ServerError {
          at sign between"
     )]
     BadUri,
+    /// A file of the connection string's TLS options can't be used.
+    #[error(
+        "the connection string's TLS options can't be used (they are not shown); expected tlsCAFile and          tlsCertificateKeyFile to name PEM files that this user may read; check that they are there and whole"
+    )]
+    BadTls,
     /// The database's name can't be one.
     #[error("the database's name is empty, too long, or holds one of / \\ . $ \" or a space")]
     BadDatabaseName,
@@ -84,6 +92,23 @@ impl ServerError {
     #[must_use]
     pub fn is_permission(&self) -> bool {
         matches!(self, ServerError::PermissionDenied { .. } | ServerError::Authentication)
+    }
+
+    /// The word for programs, as in `{error: {code}}`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            ServerError::PermissionDenied { .. } | ServerError::Authentication => {
+                "permission_denied"
+            }
+            ServerError::NotReady { .. } | ServerError::Lost { .. } => NOT_READY,
+            ServerError::BadUri
+            | ServerError::BadTls
+            | ServerError::BadDatabaseName
+            | ServerError::NoCollection { .. }
+            | ServerError::Refused { .. }
+            | ServerError::Answer { .. } => "server",
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod members;
 pub(crate) use connect::durable;
 pub use connect::{APP_NAME, DB_DEFAULT, Server, ServerOptions};
 pub use deployment::{Deployment, DeploymentKind};
+pub(crate) use error::NOT_READY;
 pub use error::{ServerError, error_code, failed};
 pub(crate) use members::{MEMBERS_PRIVILEGE, MemberState, read_members, slowest};
 
