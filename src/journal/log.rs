@@ -9,9 +9,9 @@
 //! | 32 | SHA-256 of the previous chain hash, the 4 length bytes and the payload |
 //!
 //! and so on from the second row. Before the first frame the chain hash is the SHA-256 of the header.
-//! Every record is synced before [`Journal::append`] returns. So a crash can only leave a last frame that
-//! nobody was told of: one that ends early, or zeros; that tail is dropped. Anything else that does not
-//! fit was damaged later and is an error.
+//! Every record is synced before [`Journal::append_all`] returns. So a crash can only leave frames at the end that nobody
+//! was told of, the last of which ends early, or zeros; that tail is dropped. Anything else that does not fit was
+//! damaged later and is an error.
 
 use super::record::Record;
 use crate::model::{Sha256Hash, hash_bytes};
@@ -151,19 +151,32 @@ impl Journal {
     /// Appends a record and syncs it to disk.
     ///
     /// # Errors
+    /// As [`append_all`](Self::append_all).
+    pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
+        self.append_all(std::slice::from_ref(record))
+    }
+
+    /// Appends records and syncs them to disk, all at once.
+    ///
+    /// # Errors
     /// [`JournalError`]. After a failed write or sync every later call fails with
     /// [`JournalError::Poisoned`], as nothing is known of what reached the disk.
-    pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
+    pub fn append_all(&mut self, records: &[Record]) -> Result<(), JournalError> {
         if self.is_poisoned {
             return Err(JournalError::Poisoned(self.path.clone()));
         }
-        let payload = serde_json::to_vec(record).map_err(|_| JournalError::RecordTooLarge)?;
-        let length = length_bytes(&payload).ok_or(JournalError::RecordTooLarge)?;
-        let head = chain(self.head, length, &payload);
-        let inverted = length.map(|byte| !byte);
-        let frame = [&length[..], &inverted, &payload, &head.0].concat();
+        let (mut head, mut frames) = (self.head, Vec::new());
+        for record in records {
+            let payload = serde_json::to_vec(record).map_err(|_| JournalError::RecordTooLarge)?;
+            let length = length_bytes(&payload).ok_or(JournalError::RecordTooLarge)?;
+            head = chain(head, length, &payload);
+            let inverted = length.map(|byte| !byte);
+            for part in [&length[..], &inverted, &payload, &head.0] {
+                frames.extend_from_slice(part);
+            }
+        }
         self.is_poisoned = true;
-        self.file.write_all(&frame).map_err(at("write", &self.path))?;
+        self.file.write_all(&frames).map_err(at("write", &self.path))?;
         self.file.sync_data().map_err(at("sync", &self.path))?;
         self.is_poisoned = false;
         self.head = head;
@@ -248,6 +261,19 @@ mod tests {
         let head = journal.head();
         let (journal, records) = Journal::open(&path).unwrap();
         assert_eq!((records.len(), journal.head()), (4, head));
+    }
+
+    #[test]
+    fn many_records_at_once_are_the_same_bytes_as_one_after_another() {
+        let root = tempfile::tempdir().unwrap();
+        let (single, many) = (root.path().join("single"), root.path().join("many"));
+        journal_of(&single, 3);
+        let mut journal = Journal::create(&many).unwrap();
+        journal.append_all(&[record(0), record(1)]).unwrap();
+        journal.append_all(&[]).unwrap();
+        journal.append_all(&[record(2)]).unwrap();
+        assert_eq!(fs::read(&many).unwrap(), fs::read(&single).unwrap());
+        assert_eq!(journal.head(), Journal::open(&single).unwrap().0.head());
     }
 
     #[test]

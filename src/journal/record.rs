@@ -4,7 +4,7 @@ use crate::model::{Sha256Hash, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What a run is to reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Goal {
     /// The documents as after the plan.
@@ -16,7 +16,7 @@ pub enum Goal {
 macro_rules! states {
     ($($(#[$doc:meta])* $variant:ident = $word:literal),* $(,)?) => {
         /// How far a run is.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum RunState { $($(#[$doc])* $variant),* }
 
@@ -55,7 +55,7 @@ states! {
 }
 
 /// What became of a batch, or of a part of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BatchOutcome {
     /// Its transaction was committed.
@@ -65,7 +65,7 @@ pub enum BatchOutcome {
 }
 
 /// How a document differs from what the plan saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DriftKind {
     /// It is there with other bytes.
@@ -75,7 +75,7 @@ pub enum DriftKind {
 }
 
 /// One record of a run's journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Record {
     /// A process began to work on the run.

@@ -106,6 +106,14 @@ impl RunDirectory {
         Ok(self.journal.append(record)?)
     }
 
+    /// Appends records to the journal and syncs them, all at once.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_all(&mut self, records: &[Record]) -> Result<(), RunDirectoryError> {
+        Ok(self.journal.append_all(records)?)
+    }
+
     /// Rewrites the manifest and gives its path and hash.
     ///
     /// # Errors
@@ -151,7 +159,9 @@ fn claim(plan: &Path, run_id: &str) -> Result<(PathBuf, File), RunDirectoryError
     }
     let path = plan.join(RUNS_DIRECTORY).join(run_id);
     create_private_directories(&path)?;
+    // Both names, of the run in `runs` and of `runs` in the plan, which the first run makes.
     sync_directory(&plan.join(RUNS_DIRECTORY))?;
+    sync_directory(plan)?;
     let lock = File::open(&path).map_err(at("open", &path))?;
     match lock.try_lock() {
         Ok(()) => Ok((path, lock)),
