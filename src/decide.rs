@@ -1,20 +1,9 @@
 //! What to do with a batch, as one table: goal × recorded × observed × policy → step.
 //!
-//! *Recorded* is what the database's journal says of the batch, *observed* what its documents are. This
-//! module decides and does nothing.
+//! *Recorded* is what the database's journal says of the batch, if anything; *observed* what its documents are, once
+//! that was looked at. This module decides and does nothing.
 
-use crate::journal::Goal;
-
-/// What the database's journal says of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recorded {
-    /// Nothing.
-    Absent,
-    /// It was applied.
-    Applied,
-    /// It was applied and rolled back.
-    RolledBack,
-}
+use crate::journal::{BatchOutcome, Goal};
 
 /// What the documents of a batch are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +31,8 @@ pub enum OnDrift {
 /// What to do with a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// Look at its documents, which decides.
+    Compare,
     /// Write the documents that are not yet as the goal wants them, and record it.
     Write,
     /// Every document is as the goal wants it already: record it, write no document.
@@ -60,22 +51,26 @@ pub enum Step {
 
 /// The table.
 #[must_use]
-pub fn decide(goal: Goal, recorded: Recorded, observed: Observed, on_drift: OnDrift) -> Step {
+pub fn decide(
+    goal: Goal,
+    recorded: Option<BatchOutcome>,
+    observed: Option<Observed>,
+    on_drift: OnDrift,
+) -> Step {
     match (goal, recorded) {
-        (Goal::Apply, Recorded::Applied) | (Goal::Rollback, Recorded::RolledBack) => {
-            return Step::AlreadyDone;
-        }
-        (Goal::Apply, Recorded::RolledBack) => return Step::RefuseRolledBack,
-        (Goal::Rollback, Recorded::Absent) => return Step::NothingRecorded,
-        (Goal::Apply, Recorded::Absent) | (Goal::Rollback, Recorded::Applied) => {}
+        (Goal::Apply, Some(BatchOutcome::Applied))
+        | (Goal::Rollback, Some(BatchOutcome::RolledBack)) => return Step::AlreadyDone,
+        (Goal::Apply, Some(BatchOutcome::RolledBack)) => return Step::RefuseRolledBack,
+        (Goal::Rollback, None) => return Step::NothingRecorded,
+        (Goal::Apply, None) | (Goal::Rollback, Some(BatchOutcome::Applied)) => {}
     }
     match (goal, observed, on_drift) {
-        (_, Observed::Drifted, OnDrift::Abort) => Step::RefuseDrift,
-        (_, Observed::Drifted, OnDrift::Skip) => Step::WriteRest,
-        (Goal::Apply, Observed::AllAfter, _) | (Goal::Rollback, Observed::AllBefore, _) => {
-            Step::Record
-        }
-        (_, Observed::AllBefore | Observed::AllAfter | Observed::Mixed, _) => Step::Write,
+        (_, None, _) => Step::Compare,
+        (_, Some(Observed::Drifted), OnDrift::Abort) => Step::RefuseDrift,
+        (_, Some(Observed::Drifted), OnDrift::Skip) => Step::WriteRest,
+        (Goal::Apply, Some(Observed::AllAfter), _)
+        | (Goal::Rollback, Some(Observed::AllBefore), _) => Step::Record,
+        (_, Some(Observed::AllBefore | Observed::AllAfter | Observed::Mixed), _) => Step::Write,
     }
 }
 
@@ -83,30 +78,37 @@ pub fn decide(goal: Goal, recorded: Recorded, observed: Observed, on_drift: OnDr
 mod tests {
     use super::*;
 
-    /// Every cell, written out: rows are goal and record, columns what is observed under abort, and
+    /// Every cell, written out: rows are goal and record, columns what is observed under abort, nothing yet first, and
     /// under skip where that differs.
     #[test]
     fn every_cell_is_what_it_should_be() {
+        use BatchOutcome::{Applied, RolledBack};
         use Goal::{Apply, Rollback};
-        use Recorded::{Absent, Applied, RolledBack};
         use Step::{
-            AlreadyDone, NothingRecorded, Record, RefuseDrift, RefuseRolledBack, Write, WriteRest,
+            AlreadyDone, Compare, NothingRecorded, Record, RefuseDrift, RefuseRolledBack, Write,
+            WriteRest,
         };
-        let observed =
-            [Observed::AllBefore, Observed::AllAfter, Observed::Mixed, Observed::Drifted];
+        let observed = [
+            None,
+            Some(Observed::AllBefore),
+            Some(Observed::AllAfter),
+            Some(Observed::Mixed),
+            Some(Observed::Drifted),
+        ];
         let table = [
-            (Apply, Absent, [Write, Record, Write, RefuseDrift], WriteRest),
-            (Apply, Applied, [AlreadyDone; 4], AlreadyDone),
-            (Apply, RolledBack, [RefuseRolledBack; 4], RefuseRolledBack),
-            (Rollback, Absent, [NothingRecorded; 4], NothingRecorded),
-            (Rollback, Applied, [Record, Write, Write, RefuseDrift], WriteRest),
-            (Rollback, RolledBack, [AlreadyDone; 4], AlreadyDone),
+            (Apply, None, [Compare, Write, Record, Write, RefuseDrift], WriteRest),
+            (Apply, Some(Applied), [AlreadyDone; 5], AlreadyDone),
+            (Apply, Some(RolledBack), [RefuseRolledBack; 5], RefuseRolledBack),
+            (Rollback, None, [NothingRecorded; 5], NothingRecorded),
+            (Rollback, Some(Applied), [Compare, Record, Write, Write, RefuseDrift], WriteRest),
+            (Rollback, Some(RolledBack), [AlreadyDone; 5], AlreadyDone),
         ];
         for (goal, recorded, steps, drifted_under_skip) in table {
             for (seen, step) in observed.into_iter().zip(steps) {
                 let cell = format!("{goal:?} {recorded:?} {seen:?}");
                 assert_eq!(decide(goal, recorded, seen, OnDrift::Abort), step, "{cell} abort");
-                let under_skip = if seen == Observed::Drifted { drifted_under_skip } else { step };
+                let is_drifted = seen == Some(Observed::Drifted);
+                let under_skip = if is_drifted { drifted_under_skip } else { step };
                 assert_eq!(decide(goal, recorded, seen, OnDrift::Skip), under_skip, "{cell} skip");
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::support::live::{Ledger, connect, melted, open_plan, options_for};
 use crate::support::random::{Random, seed};
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc};
 use remelt::decide::OnDrift;
 use remelt::live::{RunError, RunOptions, StepHook, apply};
 use remelt::progress::Progress;
@@ -154,6 +154,30 @@ async fn a_frozen_run_is_taken_over_and_can_not_commit_when_it_wakes_up() {
     assert_eq!(ledger.most_writes_of_a_token().await, 1);
     ledger.assert_documents(&ledger.planned(), "taken over").await;
     assert_eq!(ledger.migration_status().await.as_deref(), Some("completed"));
+}
+
+#[tokio::test]
+async fn a_lease_that_is_removed_while_it_is_waited_for_is_made_anew() {
+    let ledger = Ledger::new(&melted(30)).await;
+    let runs = ledger.database.collection::<Document>("remelt_runs");
+    let in_an_hour = DateTime::from_millis(DateTime::now().timestamp_millis() + 3_600_000);
+    let dead = doc! {"_id": "lease:cashu_tokens", "holder": "dead", "run": "dead",
+    "beatAt": DateTime::now(), "expiresAt": in_an_hour};
+    runs.insert_one(dead).await.unwrap();
+    let (waits, is_waiting) = tokio::sync::oneshot::channel();
+    let waits = Mutex::new(Some(waits));
+    let hook = move |step: &str| {
+        if step == "collections created" {
+            waits.lock().unwrap().take().unwrap().send(()).unwrap();
+        }
+    };
+    let options = RunOptions { step: Some(StepHook(Arc::new(hook))), ..ledger.options() };
+    let (report, ()) = tokio::join!(ledger.apply_with(&options), async {
+        is_waiting.await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        runs.delete_one(doc! {"_id": "lease:cashu_tokens"}).await.unwrap();
+    });
+    assert_eq!(report.unwrap().applied, 30);
 }
 
 #[tokio::test]

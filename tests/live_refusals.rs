@@ -55,28 +55,37 @@ async fn another_tools_migration_is_respected() {
         refused(&ledger.apply().await.unwrap_err(), code, words);
         ledger.assert_documents(&ledger.before, status).await;
     }
-    states.update_one(name, doc! {"$set": {"status": "failed"}}).await.unwrap();
+    let (server, plan) = (ledger.server().await, ledger.plan());
+    for (status, words) in [("failed", "is failed"), ("on fire", "in a state that is not known")] {
+        states.update_one(name.clone(), doc! {"$set": {"status": status}}).await.unwrap();
+        let report = validate(Some(&plan), &server, &ledger.options(), &Progress::new()).await;
+        let is_place = |check: &&remelt::live::Check| check.name == "no other migration in the way";
+        let check = report.checks.iter().find(is_place).unwrap();
+        assert_eq!(check.result, CheckResult::Warn, "{check:?}");
+        assert!(check.detail.contains("another tool's migration"), "{check:?}");
+        assert!(check.detail.contains(words) && !check.detail.contains("fire"), "{check:?}");
+    }
     ledger.apply().await.unwrap();
+    assert_eq!(ledger.migration_status().await.as_deref(), Some("completed"));
 }
 
 #[tokio::test]
 async fn a_plan_belongs_to_one_deployment_and_database() {
     let ledger = Ledger::new(&melted(3)).await;
-    let options = |typed: Option<&str>, accept_foreign| RunOptions {
+    let options = |typed: Option<&str>| RunOptions {
         target_override: typed.map(str::to_owned),
-        accept_foreign,
         ..ledger.options()
     };
-    let error = ledger.apply_with(&options(None, true)).await.unwrap_err();
+    let error = ledger.apply_with(&options(None)).await.unwrap_err();
     refused(&error, "other_database", "nctool");
-    let error = ledger.apply_with(&options(Some("remelt/nctool"), false)).await.unwrap_err();
+    let error = ledger.apply_with(&options(Some("remelt/nctool"))).await.unwrap_err();
     refused(&error, "other_target", ledger.database.name());
     ledger.assert_documents(&ledger.before, "refused").await;
     let set = ReplicaSet::start(1).await;
     let ledger = Ledger::on(&set, "nctool", &melted(3)).await;
-    let error = ledger.apply_with(&options(None, false)).await.unwrap_err();
+    let error = ledger.apply_with(&options(None)).await.unwrap_err();
     refused(&error, "foreign_plan", "remelt/nctool");
-    ledger.apply_with(&options(None, true)).await.unwrap();
+    ledger.apply_with(&options(Some("remelt/nctool"))).await.unwrap();
 }
 
 #[tokio::test]
@@ -253,10 +262,16 @@ async fn a_rollback_without_all_of_its_images_never_looks_like_a_success() {
         }
     };
 
-    let mut unreadable = whole.clone();
-    unreadable.insert("changes", "100");
-    for (document, code) in [(Some(unreadable), "journal_altered"), (None, "no_backup_data_found")]
-    {
+    let with = |field: &str, value: &str| {
+        let mut altered = whole.clone();
+        altered.insert(field, value);
+        Some(altered)
+    };
+    for (document, code) in [
+        (with("changes", "100"), "journal_altered"),
+        (with("state", "Applied"), "journal_altered"),
+        (None, "no_backup_data_found"),
+    ] {
         put(document).await;
         let of = RollbackOf::Run(&run);
         let error = rollback(of, &server, &options, &Progress::new()).await.unwrap_err();
@@ -389,6 +404,12 @@ async fn a_run_that_was_altered_or_forgotten_is_no_reason_to_begin_anew() {
     set(doc! {"changes": "30"}).await;
     refused(&ledger.apply().await.unwrap_err(), "run_altered", &run);
     refused(&ledger.roll_back().await.unwrap_err(), "run_altered", &run);
+    // Comparisons by `_id` find one type only; these sort before ours.
+    let journal = ledger.database.collection::<Document>("remelt_journal");
+    journal
+        .insert_many([doc! {"_id": 5}, doc! {"_id": "note"}, doc! {"_id": {"a": "x"}}])
+        .await
+        .unwrap();
     set(doc! {"changes": 30_i64, "state": "rolled_back"}).await;
     refused(&ledger.apply().await.unwrap_err(), "run_altered", "says rolled_back");
     refused(&ledger.roll_back().await.unwrap_err(), "run_altered", "says rolled_back");

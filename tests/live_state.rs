@@ -1,8 +1,10 @@
 //! What a database says of its runs: before one begins, while one works, and when one was taken back.
 
 use crate::support::dumps::{build_options, make_plan, write_dump};
-use crate::support::live::{Ledger, melted, stopped_after_100, stopping_at};
-use mongodb::bson::{Document, RawDocumentBuf, doc};
+use crate::support::live::{Ledger, melted, now, stopped_after_100, stopping_at};
+use crate::support::mongod::ReplicaSet;
+use futures_util::TryStreamExt;
+use mongodb::bson::{DateTime, Document, RawDocumentBuf, doc};
 use remelt::analysis::SpentAt;
 use remelt::decide::OnDrift;
 use remelt::live::{
@@ -141,4 +143,116 @@ async fn a_run_at_work_tells_how_far_it_is_and_how_fast() {
     assert!(told.fraction.is_some_and(|it| (0.0..=1.0).contains(&it)), "{told:?}");
     let seen = seen.unwrap();
     assert!(seen.is_active && seen.updated_at > seen.started_at, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_after_a_week_has_not_worked_for_a_week() {
+    let ledger = Ledger::new(&melted(600)).await;
+    let run = stopped_after_100(&ledger).await;
+    let week_ago = DateTime::from_millis(now().0 - 7 * 86_400_000);
+    let runs = ledger.database.collection::<Document>("remelt_runs");
+    let set = doc! {"$set": {"startedAt": week_ago}};
+    runs.update_one(doc! {"_id": &run}, set).await.unwrap();
+    let began = now();
+    let options =
+        RunOptions { batch_changes_max: Some(20), rate_max: Some(400), ..ledger.options() };
+    let watch = async {
+        loop {
+            let seen = said(&ledger).await.runs.remove(0);
+            if seen.is_active {
+                return seen;
+            }
+        }
+    };
+    let (done, seen) = tokio::join!(ledger.apply_with(&options), watch);
+    assert_eq!(done.unwrap().applied, 500);
+    assert_eq!(seen.started_at, Some(Timestamp(week_ago.timestamp_millis())));
+    assert!(seen.worked_on_since >= Some(began), "{seen:?}");
+    let ended = said(&ledger).await.runs.remove(0);
+    assert_eq!(ended.worked_on_since, None, "{ended:?}");
+    let pace = ended.pace.unwrap();
+    assert_eq!(pace.documents, 500, "what was applied a week ago is not in it");
+    assert!(i64::try_from(pace.ms).unwrap() <= now().0 - began.0, "{pace:?}");
+}
+
+#[tokio::test]
+async fn what_an_unfinished_run_did_is_known_without_its_journal() {
+    let ledger = Ledger::new(&melted(600)).await;
+    let tokens = ledger.database.collection::<Document>("cashu_tokens");
+    let change = async |id: i32| {
+        tokens.update_one(doc! {"_id": id}, doc! {"$set": {"x": 1}}).await.unwrap();
+    };
+    change(5).await;
+    let server = ledger.server().await;
+    let hundred = |options: RunOptions| RunOptions {
+        workers: 1,
+        batch_changes_max: Some(100),
+        on_drift: OnDrift::Skip,
+        ..options
+    };
+    let (progress, options) = stopping_at("batch noted", hundred(ledger.options()));
+    let run = apply(&ledger.plan(), &server, &options, &progress).await.unwrap().run_id;
+    // What counts is what the transactions counted, and not what the run wrote down when it was stopped.
+    let runs = ledger.database.collection::<Document>("remelt_runs");
+    let killed = doc! {"$unset": {"applied": 1}, "$set": {"state": "running"}};
+    runs.update_one(doc! {"_id": &run}, killed).await.unwrap();
+    let journal = ledger.database.collection::<Document>("remelt_journal");
+    let kept: Vec<Document> = journal.find(doc! {}).await.unwrap().try_collect().await.unwrap();
+    journal.delete_many(doc! {}).await.unwrap();
+    let seen = said(&ledger).await.runs.remove(0);
+    assert_eq!((seen.applied, seen.restored), (Some(99), None));
+    journal.insert_many(&kept).await.unwrap();
+
+    // Of a run of a version that did not count, the journal tells the same.
+    let fences = doc! {"_id": {"$regex": "^fence:"}};
+    let counted: Vec<Document> =
+        runs.find(fences.clone()).await.unwrap().try_collect().await.unwrap();
+    runs.update_many(fences, doc! {"$unset": {"applied": 1}}).await.unwrap();
+    assert_eq!(said(&ledger).await.runs.remove(0).applied, Some(99));
+    for fence in counted {
+        runs.replace_one(doc! {"_id": fence.get("_id").unwrap()}, fence.clone()).await.unwrap();
+    }
+
+    ledger.apply_with(&hundred(ledger.options())).await.unwrap();
+    change(550).await;
+    let (progress, options) = stopping_at("batch noted", hundred(ledger.options()));
+    let of = RollbackOf::Run(&run);
+    rollback(of, &server, &options, &progress).await.unwrap();
+    journal.delete_many(doc! {}).await.unwrap();
+    let seen = said(&ledger).await.runs.remove(0);
+    assert_eq!(
+        (seen.state.as_str(), seen.applied, seen.restored),
+        ("rolling_back", Some(599), Some(99))
+    );
+}
+
+#[tokio::test]
+async fn a_rollback_says_why_it_failed_and_no_more_why_the_apply_did() {
+    let set = ReplicaSet::start(1).await;
+    let ledger = Ledger::on(&set, "failing", &melted(60)).await;
+    let fail = async |mode: Document| {
+        set.fail_point(doc! {"configureFailPoint": "failCommand", "mode": mode, "data": {
+            "failCommands": ["update"], "appName": "failing", "errorCode": 121,
+            "namespace": "failing.cashu_tokens",
+        }})
+        .await;
+    };
+    let error = async || said(&ledger).await.runs.remove(0).error;
+    let options = RunOptions { workers: 1, batch_changes_max: Some(20), ..ledger.options() };
+    // The server is asked first whether it may be written to.
+    fail(doc! {"skip": 2}).await;
+    let failed = ledger.apply_with(&options).await.unwrap_err();
+    assert_eq!(failed.code(), "server", "{failed}");
+    let of_apply = error().await.unwrap();
+    assert_eq!(of_apply, failed.to_string());
+    let runs = ledger.database.collection::<Document>("remelt_runs");
+    let mark = doc! {"$set": {"error": "of the apply"}};
+    runs.update_one(doc! {"planSha256": {"$exists": true}}, mark).await.unwrap();
+    fail(doc! {"skip": 1}).await;
+    let failed = ledger.roll_back_with(&options).await.unwrap_err();
+    assert_eq!(error().await, Some(failed.to_string()));
+    set.fail_point(doc! {"configureFailPoint": "failCommand", "mode": "off"}).await;
+    ledger.roll_back_with(&options).await.unwrap();
+    assert_eq!(error().await, None);
+    ledger.assert_documents(&ledger.before, "rolled back").await;
 }

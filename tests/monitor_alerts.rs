@@ -185,16 +185,19 @@ async fn every_condition_of_the_system_fires_and_resolves() {
     )
     .await;
     let runs = shared.database.collection::<Document>("remelt_runs");
-    let hour_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 3_600_000);
-    let in_an_hour = DateTime::from_millis(DateTime::now().timestamp_millis() + 3_600_000);
+    let hour = 3_600_000_i64;
+    let in_hours = |n| DateTime::from_millis(DateTime::now().timestamp_millis() + n * hour);
+    // A week old, and taken up again an hour ago.
+    let (week_ago, hour_ago, in_an_hour) = (in_hours(-7 * 24), in_hours(-1), in_hours(1));
     fires_and_resolves(
         &watched,
         Rule::LongExecution,
         Priority::Medium,
         async || {
             let run =
-                doc! {"_id": "slow", "planSha256": "00", "state": "running", "startedAt": hour_ago};
-            let lease = doc! {"_id": "lease:cashu_tokens", "run": "slow", "expiresAt": in_an_hour};
+                doc! {"_id": "slow", "planSha256": "00", "state": "running", "startedAt": week_ago};
+            let lease = doc! {"_id": "lease:cashu_tokens", "run": "slow", "takenAt": hour_ago,
+            "expiresAt": in_an_hour};
             runs.insert_many([run, lease]).await.unwrap();
         },
         async || {
@@ -204,6 +207,7 @@ async fn every_condition_of_the_system_fires_and_resolves() {
     .await;
     let slow = watched.resolved(Rule::LongExecution).await;
     assert!(slow.title.contains("Run slow takes long (error)"), "{}", slow.title);
+    assert!(slow.value.is_some_and(|seconds| (3_600..86_400).contains(&seconds)), "{slow:?}");
     watched.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! How long applying takes: measured, never assumed.
 
-use crate::live::RunReport;
+use crate::live::{RunPace, RunReport};
 use crate::monitor::{Board, Pass};
 use serde::Serialize;
 
@@ -29,9 +29,9 @@ fn of(changes: u64, runs: &[RunReport], read_per_second: u64) -> Estimate {
             estimate_basis: "there is nothing to change".to_owned(),
         };
     }
-    if let Some((run, applied, ms)) = runs.iter().find_map(measured) {
-        let seconds = u128::from(changes) * u128::from(ms) / u128::from(applied) / 1000 + 1;
-        let rate = u128::from(applied) * 1000 / u128::from(ms);
+    if let Some((run, RunPace { documents, ms })) = runs.iter().find_map(measured) {
+        let seconds = u128::from(changes) * u128::from(ms) / u128::from(documents) / 1000 + 1;
+        let rate = u128::from(documents) * 1000 / u128::from(ms);
         return Estimate {
             estimated_execution_time: in_words(u64::try_from(seconds).unwrap_or(u64::MAX)),
             estimate_basis: format!("run {} applied {rate} documents a second here", run.run_id),
@@ -46,13 +46,12 @@ fn of(changes: u64, runs: &[RunReport], read_per_second: u64) -> Estimate {
     }
 }
 
-/// A run that was finished and applied something: documents, and milliseconds that it took.
-fn measured(run: &RunReport) -> Option<(&RunReport, u64, u64)> {
-    let applied = run.applied.filter(|applied| *applied > 0)?;
+/// A run that was finished, whose last process applied something: how fast. What was applied before it, and pauses
+/// between, count neither as documents nor as time.
+fn measured(run: &RunReport) -> Option<(&RunReport, RunPace)> {
     let is_finished = run.state == crate::journal::RunState::Completed.as_str();
-    let ms = run.updated_at?.0.checked_sub(run.started_at?.0)?;
-    let ms = u64::try_from(ms).ok()?.max(1);
-    is_finished.then_some((run, applied, ms))
+    let pace = run.pace.filter(|pace| pace.documents > 0 && pace.ms > 0)?;
+    is_finished.then_some((run, pace))
 }
 
 fn in_words(seconds: u64) -> String {
@@ -69,32 +68,34 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
 
-    fn run(state: &str, applied: Option<u64>, ms: i64) -> RunReport {
+    /// Of a run that began a week before it ended.
+    fn run(state: &str, pace: Option<(u64, u64)>) -> RunReport {
         RunReport {
             run_id: "r".to_owned(),
             plan_sha256: None,
             state: state.to_owned(),
             is_active: false,
             started_at: Some(Timestamp(1000)),
-            updated_at: Some(Timestamp(1000 + ms)),
+            updated_at: Some(Timestamp(1000 + 7 * 86_400_000)),
             changes: 0,
             batches: 0,
-            applied,
+            applied: Some(1_000),
             drifted: None,
             restored: None,
             error: None,
             progress: None,
+            worked_on_since: None,
+            pace: pace.map(|(documents, ms)| RunPace { documents, ms }),
         }
     }
 
     #[test]
     fn the_newest_finished_run_tells_how_long_the_next_takes() {
         let runs = [
-            run("failed", Some(9), 1),
-            run("completed", Some(0), 1),
-            run("completed", None, 1),
-            run("completed", Some(500), 2000),
-            run("completed", Some(1), 1),
+            run("failed", Some((9, 1))),
+            run("completed", None),
+            run("completed", Some((500, 2_000))),
+            run("completed", Some((1, 1))),
         ];
         let told = of(250, &runs, 1);
         assert_eq!(told.estimated_execution_time, "2 seconds");

@@ -10,14 +10,14 @@ use super::observe::observe;
 use super::options::RunOptions;
 use super::pace::Pace;
 use super::patience::patiently;
-use super::place::{Place, find_place};
+use super::place::{Found, Place, find_place};
 use super::preflight::AllDrift;
 use super::rollback::{check_known, read_complete};
 use super::run_log::RunLog;
-use super::status::must_exist;
+use super::status::{RunPace, must_exist};
 use super::store::{Recorded, begin_run, create_collections, may_write, number, set_run};
 use super::work::{Halt, UnitKey, Work, held, remaining};
-use crate::decide::OnDrift;
+use crate::decide::{OnDrift, Step};
 use crate::journal::{ApplyReport, ManifestReport, pace_of};
 use crate::journal::{Goal, Record, RunDirectory, RunState};
 use crate::model::Timestamp;
@@ -80,7 +80,10 @@ async fn with_lease(
     fresh: String,
 ) -> Result<ApplyReport, RunError> {
     // Only now nobody else can change it.
-    let place = find_place(plan, server, options).await?;
+    let Found { place, replaced } = find_place(plan, server, options).await?;
+    if let Some(replaced) = replaced {
+        tracing::warn!("{replaced}: this run's state takes its place");
+    }
     let (id, started_at, directory, local) = match &place {
         Place::New => {
             let directory = RunDirectory::create(plan.directory(), &fresh)?;
@@ -114,6 +117,11 @@ async fn with_lease(
         return Err(error);
     }
     run.work(lease, &recorded).await
+}
+
+/// Whether a batch can't be applied any more, nor the run it is of.
+pub(super) fn is_rolled_back(found: &Recorded) -> bool {
+    found.step(Goal::Apply) == Step::RefuseRolledBack
 }
 
 /// Compares the documents of `keys` with the plan. Told to stop, it compares no more.
@@ -154,7 +162,7 @@ impl Run<'_> {
 
     /// Everything before the first write of a document.
     async fn begin(&self, recorded: &[Recorded], local: &[Record]) -> Result<(), RunError> {
-        if recorded.iter().any(|found| !found.is_applied) {
+        if recorded.iter().any(is_rolled_back) {
             return Err(RunError::BeingRolledBack(self.id.clone()));
         }
         let plan_sha256 = self.plan.sha256();
@@ -279,12 +287,16 @@ impl Run<'_> {
             migration_state::write(self.server, self.options, completed).await?;
             self.options.reached("migration state completed");
         }
-        let fields = doc! {
+        let mut fields = doc! {
             "state": state.as_str(),
             "updatedAt": self.stamp(),
             "applied": number(written + already),
             "drifted": number(drifted),
         };
+        if written > 0 {
+            let ms = u64::try_from(now.0.saturating_sub(began.0)).unwrap_or(0).max(1);
+            fields.extend(RunPace { documents: written, ms }.field());
+        }
         set_run(self.server, self.options, &self.id, fields).await?;
         self.options.reached("run completed");
         tracing::info!(

@@ -1,6 +1,6 @@
 //! What an apply would change now. Reads only.
 
-use super::apply::compare;
+use super::apply::{compare, is_rolled_back};
 use super::error::RunError;
 use super::guard::guard;
 use super::options::RunOptions;
@@ -41,13 +41,13 @@ pub async fn applying(
     progress: &Progress,
 ) -> Result<Applying, RunError> {
     guard(plan, server, options)?;
-    let place = find_place(plan, server, options).await?;
+    let place = find_place(plan, server, options).await?.place;
     must_exist(server, options, &plan.content().snapshot.tokens).await?;
     let (run_id, recorded) = match place {
         Place::New => (None, Vec::new()),
         Place::Resume(run) => {
             let recorded = read_complete(server, options, &run).await?;
-            if recorded.iter().any(|found| !found.is_applied) {
+            if recorded.iter().any(is_rolled_back) {
                 return Err(RunError::BeingRolledBack(run.id));
             }
             (Some(run.id), recorded)

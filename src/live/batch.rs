@@ -7,8 +7,8 @@ use super::options::RunOptions;
 use super::patience::Backoff;
 use super::store::{Recorded, UNDO_BYTES_MAX};
 use super::target::{Fault, Session};
-use crate::decide::{self, Step, decide};
-use crate::journal::{DriftEntry, Goal};
+use crate::decide::{OnDrift, Step, decide};
+use crate::journal::{BatchOutcome, DriftEntry, Goal};
 use crate::model::Sha256Hash;
 use crate::plan::{Batch, Change};
 
@@ -168,12 +168,12 @@ impl Attempt<'_> {
         let seen = session.observe(self.changes).await?;
         self.reached("documents compared");
         let (from, to, recorded) = match self.context.goal {
-            Goal::Apply => (Seen::Before, Seen::After, decide::Recorded::Absent),
-            Goal::Rollback => (Seen::After, Seen::Before, decide::Recorded::Applied),
+            Goal::Apply => (Seen::Before, Seen::After, None),
+            Goal::Rollback => (Seen::After, Seen::Before, Some(BatchOutcome::Applied)),
         };
         let drifted = seen.drift(self.unit.batch, self.changes);
         let on_drift = self.context.options.on_drift;
-        match decide(self.context.goal, recorded, seen.observed(), on_drift) {
+        match decide(self.context.goal, recorded, Some(seen.observed()), on_drift) {
             Step::RefuseDrift => {
                 let count = drifted.len() as u64;
                 return Err(Fault::Stop(RunError::Drift {
@@ -184,7 +184,11 @@ impl Attempt<'_> {
                 }));
             }
             Step::Record => {}
-            _ => self.set(session, &seen, from).await?,
+            Step::Write | Step::WriteRest => self.set(session, &seen, from).await?,
+            // Not of a batch that was claimed just now; what is recorded says more.
+            Step::Compare | Step::AlreadyDone | Step::RefuseRolledBack | Step::NothingRecorded => {
+                return Err(Fault::Recorded);
+            }
         }
         self.note_left(session, &seen, from, to).await?;
         self.prove(session, &seen, from, to).await?;
@@ -250,9 +254,10 @@ impl Attempt<'_> {
         Err(Fault::Stop(RunError::NotAsPlanned { batch: self.unit.batch }))
     }
 
-    /// Whether what the journal says of the batch is that it has reached the goal.
-    fn is_at_goal(&self, found: &Recorded) -> bool {
-        found.is_applied == (self.context.goal == Goal::Apply)
+    /// What follows from what the journal says of the batch.
+    fn step(&self, found: Option<&Recorded>) -> Step {
+        let outcome = found.map(|found| found.outcome);
+        decide(self.context.goal, outcome, None, OnDrift::default())
     }
 
     /// Whether the database's journal says that the batch has reached the goal.
@@ -263,7 +268,7 @@ impl Attempt<'_> {
     ) -> Result<bool, RunError> {
         loop {
             match session.read_recorded(self.unit).await {
-                Ok(found) => return Ok(found.is_some_and(|found| self.is_at_goal(&found))),
+                Ok(found) => return Ok(self.step(found.as_ref()) == Step::AlreadyDone),
                 Err(fault) => {
                     let last = may_pass(fault)?;
                     if !backoff.wait().await {
@@ -286,8 +291,15 @@ impl Attempt<'_> {
         let altered = |what| RunError::JournalAltered { batch, from, what };
         let found = loop {
             let last = match session.read_recorded(self.unit).await {
-                Ok(Some(found)) if self.is_at_goal(&found) => break found,
-                Ok(_) => "the batch is recorded, but not by a majority".to_owned(),
+                Ok(found) => match (self.step(found.as_ref()), found) {
+                    (Step::AlreadyDone, Some(found)) => break found,
+                    (Step::RefuseRolledBack, _) => {
+                        // Not without taking over.
+                        session.check_lease().await?;
+                        return Err(RunError::BeingRolledBack(self.context.run_id.to_owned()));
+                    }
+                    _ => "the batch is recorded, but not by a majority".to_owned(),
+                },
                 Err(fault) => may_pass(fault)?,
             };
             if !backoff.wait().await {

@@ -40,7 +40,6 @@ pub(super) fn guard(plan: &Plan, server: &Server, options: &RunOptions) -> Resul
     }
     let planned = snapshot.source.as_ref().and_then(|source| source.replica_set_id.as_deref());
     match (planned, seen) {
-        (None, _) if options.accept_foreign => Ok(()),
         (None, _) => Err(RunError::ForeignPlan { db: server.db().to_owned(), target }),
         (Some(planned), Some(seen)) if planned == seen => Ok(()),
         (Some(planned), seen) => {

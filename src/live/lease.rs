@@ -5,14 +5,16 @@
 //! was only frozen can't commit afterwards, every transaction writes to a fence: a document that names
 //! the holder, one for each worker. Whoever takes over first ends the old sessions, then writes its own
 //! name into all fences: a transaction of the old holder either is over by then or finds its fence gone.
-//! The fences count what each run recorded besides, so that a journal with documents missing is noticed.
+//! The fences count besides what each run recorded, so that a journal with documents missing is noticed, and how many
+//! documents it applied and restored, so that nobody need read the journal to know.
 
 use super::error::RunError;
 use super::options::{RunOptions, WORKERS_MAX};
 use super::patience::patiently;
 use super::store::{RUNS_COLLECTION, number, runs};
+use crate::journal::Goal;
 use crate::progress::Progress;
-use crate::server::{Server, ServerError, error_code, failed, unsigned};
+use crate::server::{Server, ServerError, error_code, failed, integer, unsigned};
 use futures_util::TryStreamExt;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId};
@@ -50,8 +52,16 @@ fn fence_id(collection: &str, slot: usize) -> String {
     format!("fence:{collection}:{slot}")
 }
 
-/// The fields of a fence that count, by run, the changes whose journal documents were written with it.
+/// The field of a fence that counts, by run, the changes whose journal documents were written with it.
 const RECORDED: &str = "recorded";
+
+/// The field of a fence that counts, by run, the documents that were brought to the goal with it or found there.
+fn reached_field(goal: Goal) -> &'static str {
+    match goal {
+        Goal::Apply => "applied",
+        Goal::Rollback => "restored",
+    }
+}
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
@@ -88,6 +98,8 @@ impl<'a> Lease<'a> {
             });
             let held = held.await;
             let Some(held) = held.map_err(error())? else {
+                // Somebody removed it meanwhile.
+                patiently(options.retry, || lease.ensure()).await.map_err(error())?;
                 continue;
             };
             let holder = held.get_str("holder").unwrap_or_default().to_owned();
@@ -128,6 +140,7 @@ impl<'a> Lease<'a> {
             "holder": &self.holder,
             "run": run_id,
             "tool": {"$literal": &self.options.tool},
+            "takenAt": "$$NOW",
             "beatAt": "$$NOW",
             "expiresAt": {"$add": ["$$NOW", lease]},
         }}];
@@ -196,10 +209,37 @@ impl<'a> Lease<'a> {
     }
 
     /// The update of the fence of worker `slot`, to be run in its transaction; it must match once. `recorded` changes
-    /// of `run_id` are new in the journal with it.
-    pub(super) fn fence_command(&self, slot: usize, run_id: &str, recorded: u64) -> Document {
+    /// of `run_id` are new in the journal with it, and `documents` are about to reach the goal.
+    pub(super) fn fence_command(
+        &self,
+        slot: usize,
+        run_id: &str,
+        recorded: u64,
+        (goal, documents): (Goal, u64),
+    ) -> Document {
+        self.count(
+            slot,
+            doc! {
+                "n": number(1),
+                format!("{RECORDED}.{run_id}"): number(recorded),
+                format!("{}.{run_id}", reached_field(goal)): number(documents),
+            },
+        )
+    }
+
+    /// Takes `drifted` documents from those that [`fence_command`](Self::fence_command) counted in the same transaction.
+    pub(super) fn uncount_command(
+        &self,
+        slot: usize,
+        run_id: &str,
+        (goal, drifted): (Goal, u64),
+    ) -> Document {
+        let fewer = -number(drifted);
+        self.count(slot, doc! {format!("{}.{run_id}", reached_field(goal)): fewer})
+    }
+
+    fn count(&self, slot: usize, count: Document) -> Document {
         let fence = doc! {"_id": fence_id(&self.collection, slot), "holder": &self.holder};
-        let count = doc! {"n": number(1), format!("{RECORDED}.{run_id}"): number(recorded)};
         doc! {"update": RUNS_COLLECTION, "updates": [{"q": fence, "u": {"$inc": count}}]}
     }
 
@@ -245,29 +285,53 @@ impl<'a> Lease<'a> {
     }
 }
 
-/// How many changes of a run the journal must have, by the fences; 0 for one of a version that did not count.
-pub(super) async fn recorded_by_fences(
+/// What the fences counted of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// Changes that the journal must have; 0 of a run of a version that did not count.
+    pub(super) recorded: u64,
+    /// Documents that are applied, or were before they were restored; `None` of a run of which nothing was counted.
+    pub(super) applied: Option<u64>,
+    /// Documents that are restored; `None` before a batch was.
+    pub(super) restored: Option<u64>,
+}
+
+/// Reads what the fences counted of a run: a few small documents.
+pub(super) async fn counted_by_fences(
     server: &Server,
     options: &RunOptions,
     collection: &str,
     run_id: &str,
-) -> Result<u64, ServerError> {
-    let field = format!("{RECORDED}.{run_id}");
+) -> Result<Counted, ServerError> {
+    let (applied, restored) = (reached_field(Goal::Apply), reached_field(Goal::Rollback));
+    let of_run = |field| (format!("{field}.{run_id}"), Bson::Int32(1));
+    let fields: Document = [RECORDED, applied, restored].into_iter().map(of_run).collect();
     let ids: Vec<String> = (0..WORKERS_MAX).map(|slot| fence_id(collection, slot)).collect();
     let read = patiently(options.retry, || async {
         let runs = runs(server);
-        let fences = runs.find(doc! {"_id": {"$in": &ids}}).projection(doc! {&field: 1});
+        let fences = runs.find(doc! {"_id": {"$in": &ids}}).projection(fields.clone());
         fences.await?.try_collect::<Vec<_>>().await
     });
     let fences = read.await.map_err(failed("read the fences", "find on remelt_runs"))?;
-    let count = |fence: &Document| unsigned(fence.get_document(RECORDED).ok()?, run_id);
-    Ok(fences.iter().filter_map(count).sum())
+    let sum = |field| {
+        let count = |fence: &Document| integer(fence.get_document(field).ok()?.get(run_id)?);
+        let counts: Vec<i64> = fences.iter().filter_map(count).collect();
+        let sum = || counts.iter().fold(0_i64, |sum, count| sum.saturating_add(*count));
+        (!counts.is_empty()).then(|| u64::try_from(sum()).unwrap_or(0))
+    };
+    Ok(Counted {
+        recorded: sum(RECORDED).unwrap_or(0),
+        applied: sum(applied),
+        restored: sum(restored),
+    })
 }
 
 /// The run that holds a lease now.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Holder {
     pub(super) run_id: String,
+    /// Since when it has it.
+    pub(super) taken_at: Option<DateTime>,
     /// When it gave its last sign of life.
     pub(super) beat_at: Option<DateTime>,
     /// What it said with its last sign of life.
@@ -331,6 +395,7 @@ pub(super) async fn holder_of(
     let held = runs(server).find_one(filter).await?;
     Ok(held.map(|held| Holder {
         run_id: held.get_str("run").unwrap_or("unknown").to_owned(),
+        taken_at: held.get_datetime("takenAt").ok().copied(),
         beat_at: held.get_datetime("beatAt").ok().copied(),
         progress: RunProgress::read(&held),
     }))

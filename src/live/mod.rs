@@ -43,8 +43,8 @@ pub use migration_state::MIGRATION_NAME;
 pub use options::{PAUSE_FILE, RunOptions, StepHook, WORKERS_DEFAULT, WORKERS_MAX};
 pub use rollback::{RollbackOf, rollback};
 pub use status::{
-    HealthReport, MigrationReport, Recommendation, RunReport, StatusReport, migration_and_runs,
-    recommend, status,
+    HealthReport, MigrationReport, Recommendation, RunPace, RunReport, StatusReport,
+    migration_and_runs, recommend, status,
 };
 pub use store::{JOURNAL_COLLECTION, RUNS_COLLECTION};
 pub use undoing::{Undoing, undoing};

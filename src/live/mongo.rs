@@ -10,7 +10,7 @@ use super::pace::Pace;
 use super::patience::{is_passing, is_passing_code};
 use super::store::{
     APPLIED, JOURNAL_COLLECTION, ROLLED_BACK, Recorded, RecordedBatch, journal_document,
-    journal_id, number, read_one_recorded, read_recorded_batch,
+    journal_id, number, read_one_of_journal, read_recorded_batch, recorded, unreadable,
 };
 use super::target::{CommitFault, Database, Fault, Session, Updated};
 use crate::journal::Goal;
@@ -122,11 +122,13 @@ impl Session for MongoSession<'_> {
     }
 
     async fn hold_lease(&mut self, unit: &Unit) -> Result<(), Fault> {
-        let recorded = match self.context.goal {
+        let RunContext { run_id, goal, .. } = self.context;
+        let recorded = match goal {
             Goal::Apply => unit.recorded_changes,
             Goal::Rollback => 0,
         };
-        let fence = self.lease.fence_command(self.slot, self.context.run_id, recorded);
+        let reached = (goal, unit.changes.record.changes);
+        let fence = self.lease.fence_command(self.slot, run_id, recorded, reached);
         let fenced = self.command(fence, "hold the lease", "update on remelt_runs").await?;
         if matched(&fenced) == 1 { Ok(()) } else { Err(Fault::Stop(RunError::LeaseLost)) }
     }
@@ -152,15 +154,20 @@ impl Session for MongoSession<'_> {
     }
 
     async fn note_left(&mut self, unit: &Unit, left: &[u64], found: u64) -> Result<(), Fault> {
+        let drifted = (left.len() as u64).saturating_sub(found);
         let left: Vec<Bson> = left.iter().map(|place| Bson::Int64(number(*place))).collect();
-        let id = journal_id(self.context.run_id, unit.batch, unit.from);
-        let goal = self.context.goal;
+        let RunContext { run_id, goal, .. } = self.context;
+        let id = journal_id(run_id, unit.batch, unit.from);
         let set = doc! {left_field(goal): left, found_field(goal): number(found)};
         let update = doc! {"update": JOURNAL_COLLECTION, "updates": [
             {"q": {"_id": id}, "u": {"$set": set}},
         ]};
-        let privilege = "update on remelt_journal";
-        self.command(update, "record a batch", privilege).await.map(drop)
+        self.command(update, "record a batch", "update on remelt_journal").await?;
+        if drifted > 0 {
+            let uncount = self.lease.uncount_command(self.slot, run_id, (goal, drifted));
+            self.command(uncount, "count a batch", "update on remelt_runs").await?;
+        }
+        Ok(())
     }
 
     async fn abort(&mut self) {
@@ -185,8 +192,11 @@ impl Session for MongoSession<'_> {
 
     async fn read_recorded(&mut self, unit: &Unit) -> Result<Option<Recorded>, Fault> {
         let id = journal_id(self.context.run_id, unit.batch, unit.from);
-        let found = read_one_recorded(self.server, &id).await;
-        found.map_err(|e| fault(&e, "read the database's journal", "find on remelt_journal"))
+        let found = read_one_of_journal(self.server, &id).await;
+        let found =
+            found.map_err(|e| fault(&e, "read the database's journal", "find on remelt_journal"));
+        let read = |found| recorded(&found).ok_or_else(|| Fault::Stop(unreadable(&found)));
+        found?.map(read).transpose()
     }
 
     async fn check_lease(&mut self) -> Result<(), RunError> {

@@ -45,8 +45,6 @@ pub struct RunOptions {
     pub rate_max: Option<u64>,
     /// Wait while a secondary is further behind than this.
     pub lag_max: Option<Duration>,
-    /// Apply a plan whose snapshot does not say which deployment it came from.
-    pub accept_foreign: bool,
     /// Apply to another deployment than the snapshot's: `SET/DB`, the replica set's name (or id) and the
     /// database, typed by a person.
     pub target_override: Option<String>,
@@ -72,7 +70,6 @@ impl RunOptions {
             batch_changes_max: None,
             rate_max: None,
             lag_max: None,
-            accept_foreign: false,
             target_override: None,
             tokens: TOKENS_DEFAULT.to_owned(),
             lease: LEASE_DEFAULT,

@@ -7,6 +7,7 @@ use super::store::{StoredRun, find_forgotten_run, read_runs};
 use crate::journal::RunState;
 use crate::plan::Plan;
 use crate::server::Server;
+use std::fmt;
 
 /// Where to begin.
 #[derive(Debug)]
@@ -15,6 +16,33 @@ pub(super) enum Place {
     New,
     /// This run of the plan, which was not finished.
     Resume(StoredRun),
+}
+
+/// Where to begin, and what is replaced there.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) place: Place,
+    /// What another tool wrote down of the migration, which is in nobody's way.
+    pub(super) replaced: Option<Replaced>,
+}
+
+/// Another tool's record of the migration that applying replaces by its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Replaced(&'static str);
+
+impl Replaced {
+    /// Only known words are repeated.
+    fn of(status: &str) -> Replaced {
+        let known = ["failed", "pending", "rolled_back"].into_iter().find(|word| *word == status);
+        Replaced(known.unwrap_or("in a state that is not known"))
+    }
+}
+
+impl fmt::Display for Replaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, Replaced(word)) = (migration_state::MIGRATION_NAME, self);
+        write!(f, "migrationstates says that another tool's migration {name} is {word}")
+    }
 }
 
 fn is_unfinished(state: RunState) -> bool {
@@ -26,7 +54,7 @@ pub(super) async fn find_place(
     plan: &Plan,
     server: &Server,
     options: &RunOptions,
-) -> Result<Place, RunError> {
+) -> Result<Found, RunError> {
     let mut place = Place::New;
     let runs = read_runs(server, options.retry).await?;
     let is_standing = |run: &&StoredRun| run.state != RunState::RolledBack;
@@ -67,6 +95,6 @@ pub(super) async fn find_place(
             by: "by another tool, says migrationstates".to_owned(),
         }),
         Some("running") => Err(RunError::OtherToolRuns(migration_state::MIGRATION_NAME)),
-        _ => Ok(place),
+        other => Ok(Found { place, replaced: other.map(Replaced::of) }),
     }
 }

@@ -3,7 +3,7 @@
 use super::batch::RunContext;
 use super::error::RunError;
 use super::guard::guard_deployment;
-use super::lease::{Lease, recorded_by_fences};
+use super::lease::{Lease, counted_by_fences};
 use super::migration_state::{self, Change, RunName};
 use super::mongo::Mongo;
 use super::observe::observe;
@@ -14,11 +14,11 @@ use super::preflight::AllDrift;
 use super::run_log::RunLog;
 use super::status::must_exist;
 use super::store::{
-    Recorded, StoredRun, create_collections, may_write, number, read_recorded, read_recorded_batch,
-    read_runs, set_run,
+    Recorded, StoredRun, begin_run, create_collections, may_write, number, read_recorded,
+    read_recorded_batch, read_runs, set_run,
 };
 use super::work::{Halt, UnitKey, Work, held};
-use crate::decide::OnDrift;
+use crate::decide::{OnDrift, Step};
 use crate::journal::{BatchOutcome, DriftEntry, Goal, Record, RunDirectory, RunState};
 use crate::journal::{RollbackReport, pace_of};
 use crate::model::{Sha256Hash, Timestamp};
@@ -26,7 +26,8 @@ use crate::plan::Plan;
 use crate::progress::{Progress, Unit};
 use crate::server::{Server, failed};
 use futures_util::{StreamExt, stream};
-use mongodb::bson::{DateTime, doc};
+use mongodb::bson::{DateTime, Document, doc};
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 /// What to roll back.
@@ -122,7 +123,7 @@ async fn with_lease(
     let plan_sha256 = run.plan_sha256.unwrap_or(Sha256Hash([0; 32]));
     if run.state != RunState::RolledBack {
         check_known(&recorded, &local)?;
-    } else if recorded.iter().any(|found| found.is_applied) {
+    } else if recorded.iter().any(is_standing) {
         let what = "it says rolled_back, and remelt_journal has batches of it that are applied";
         return Err(RunError::RunAltered { run_id: run.id, what });
     }
@@ -132,12 +133,17 @@ async fn with_lease(
     let at = (options.now)();
     log.append(&Record::Started { goal: Goal::Rollback, plan_sha256, at })?;
     log.reconcile(&recorded, &local)?;
-    let is_undone = |found: &&Recorded| !found.is_applied;
+    let is_undone = |found: &&Recorded| found.step(Goal::Rollback) == Step::AlreadyDone;
     log.already =
         recorded.iter().filter(is_undone).map(|found| found.reached(Goal::Rollback)).sum();
     log.take_over_drift(Goal::Rollback, &recorded, &local);
     let undo = Undo { server, options, progress, run, log: Mutex::new(log) };
     undo.run(lease, plan_sha256, &recorded).await
+}
+
+/// Whether a batch is still to be rolled back.
+pub(super) fn is_standing(found: &Recorded) -> bool {
+    found.step(Goal::Rollback) == Step::Compare
 }
 
 /// What the database's journal says of a run; fails when something of it is missing.
@@ -147,7 +153,7 @@ pub(super) async fn read_complete(
     run: &StoredRun,
 ) -> Result<Vec<Recorded>, RunError> {
     // The fences first: a run that is at work records more meanwhile.
-    let counted = recorded_by_fences(server, options, &run.collection, &run.id).await?;
+    let counted = counted_by_fences(server, options, &run.collection, &run.id).await?.recorded;
     let recorded = read_recorded(server, options, &run.id).await?;
     check_complete(run, &recorded, counted)?;
     Ok(recorded)
@@ -179,10 +185,10 @@ pub(super) fn check_complete(
 
 /// Whatever the local journal says was applied must be in the database's.
 pub(super) fn check_known(recorded: &[Recorded], local: &[Record]) -> Result<(), RunError> {
+    let known: HashSet<(u64, u64)> = recorded.iter().map(|it| (it.batch, it.from)).collect();
     let lost = local.iter().find_map(|record| match *record {
         Record::Committed { batch, from, outcome: BatchOutcome::Applied, .. } => {
-            let is_known = recorded.iter().any(|found| (found.batch, found.from) == (batch, from));
-            (!is_known).then_some((batch, from))
+            (!known.contains(&(batch, from))).then_some((batch, from))
         }
         _ => None,
     });
@@ -198,7 +204,7 @@ impl Undo<'_> {
         recorded: &[Recorded],
     ) -> Result<RollbackReport, RunError> {
         let began = (self.options.now)();
-        let applied = recorded.iter().rev().filter(|found| found.is_applied);
+        let applied = recorded.iter().rev().filter(|found| is_standing(found));
         let queue: Vec<UnitKey> = applied
             .map(|found| UnitKey { batch: found.batch, from: found.from, changes: found.changes })
             .collect();
@@ -209,7 +215,7 @@ impl Undo<'_> {
         self.progress.check().map_err(|_| RunError::Stopped)?;
         self.options.reached("preflight done");
         if self.run.state != RunState::RolledBack {
-            self.set_state(RunState::RollingBack).await?;
+            self.begin().await?;
             self.options.reached("rollback recorded");
             if self.is_named(&read_runs(self.server, self.options.retry).await?).await? {
                 let begun = Change::RollingBack;
@@ -247,6 +253,9 @@ impl Undo<'_> {
             }
             (Ok(()), Ok(())) => self.end(RunState::RollingBack, began).await,
             (Err(error), _) => {
+                let at = DateTime::from_millis((self.options.now)().0);
+                let fields = doc! {"updatedAt": at, "error": error.to_string()};
+                let _ = set_run(self.server, self.options, &self.run.id, fields).await;
                 let mut log = held(&self.log);
                 let at = (self.options.now)();
                 let _ = log.append(&Record::Ended { state: RunState::RollingBack, at });
@@ -282,19 +291,28 @@ impl Undo<'_> {
         Ok(seen.drift(batch, &written))
     }
 
+    /// Records that the run is being rolled back, and no more why it stopped before.
+    async fn begin(&self) -> Result<(), RunError> {
+        let fields = self.fields(RunState::RollingBack);
+        Ok(begin_run(self.server, self.options, &self.run.id, fields).await?)
+    }
+
     async fn set_state(&self, state: RunState) -> Result<(), RunError> {
+        Ok(set_run(self.server, self.options, &self.run.id, self.fields(state)).await?)
+    }
+
+    fn fields(&self, state: RunState) -> Document {
         let at = DateTime::from_millis((self.options.now)().0);
         let (restored, drifted) = {
             let log = held(&self.log);
             (log.written + log.already, log.drifted)
         };
-        let fields = doc! {
+        doc! {
             "state": state.as_str(),
             "updatedAt": at,
             "restored": number(restored),
             "notRestored": number(drifted),
-        };
-        Ok(set_run(self.server, self.options, &self.run.id, fields).await?)
+        }
     }
 
     /// Whether the migration's state is this run's, or one's that came later and changed nothing.

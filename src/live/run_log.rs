@@ -8,7 +8,7 @@ use crate::journal::{
     RunDirectory, RunManifest, RunState,
 };
 use crate::model::{Sha256Hash, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 /// So many batches may be committed between two manifests.
@@ -75,27 +75,27 @@ impl RunLog {
         recorded: &[Recorded],
         local: &[Record],
     ) -> Result<(), RunError> {
+        let known: HashSet<&Record> = local.iter().collect();
+        let mut missed = Vec::new();
         for found in recorded {
-            let outcome =
-                if found.is_applied { BatchOutcome::Applied } else { BatchOutcome::RolledBack };
             let entry = BatchEntry {
                 batch: found.batch,
                 from: found.from,
-                outcome,
+                outcome: found.outcome,
                 changes: found.changes,
-                written: match found.is_applied {
-                    true => found.written(),
-                    false => found.written().saturating_sub(found.not_restored),
+                written: match found.outcome {
+                    BatchOutcome::Applied => found.written(),
+                    BatchOutcome::RolledBack => found.written().saturating_sub(found.not_restored),
                 },
                 sha256: found.sha256,
             };
             self.entries.insert((found.batch, found.from), entry);
             let record = committed(&entry);
-            if !local.contains(&record) {
-                self.append(&record)?;
+            if !known.contains(&record) {
+                missed.push(record);
             }
         }
-        Ok(())
+        self.append_all(&missed)
     }
 
     /// Takes over the documents that an earlier process left as they are.
@@ -123,8 +123,12 @@ impl RunLog {
     }
 
     pub(super) fn append(&mut self, record: &Record) -> Result<(), RunError> {
+        self.append_all(std::slice::from_ref(record))
+    }
+
+    fn append_all(&mut self, records: &[Record]) -> Result<(), RunError> {
         match &mut self.directory {
-            Some(directory) => Ok(directory.append(record)?),
+            Some(directory) => Ok(directory.append_all(records)?),
             None => Ok(()),
         }
     }
@@ -136,10 +140,15 @@ impl RunLog {
         unit: &Unit,
         done: UnitDone,
     ) -> Result<(), RunError> {
-        for entry in &done.drifted {
-            let DriftEntry { batch, ordinal, id, kind } = entry.clone();
-            self.append(&Record::Drifted { batch, ordinal, id, kind })?;
-        }
+        let drifted = done.drifted.iter().cloned();
+        let mut records: Vec<Record> = drifted
+            .map(|DriftEntry { batch, ordinal, id, kind }| Record::Drifted {
+                batch,
+                ordinal,
+                id,
+                kind,
+            })
+            .collect();
         let outcome = match goal {
             Goal::Apply => BatchOutcome::Applied,
             Goal::Rollback => BatchOutcome::RolledBack,
@@ -152,7 +161,8 @@ impl RunLog {
             written: done.written,
             sha256: unit.sha256,
         };
-        self.append(&committed(&entry))?;
+        records.push(committed(&entry));
+        self.append_all(&records)?;
         self.entries.insert((unit.batch, unit.from), entry);
         self.written += done.written;
         self.already += done.already;

@@ -1,14 +1,14 @@
 //! What the database says: the migration's state, the runs, the health, what to do.
 
-use super::lease::{Holder, RunProgress, holder_of};
+use super::lease::{Holder, RunProgress, counted_by_fences, holder_of};
 use super::migration_state;
 use super::options::RunOptions;
 use super::patience::patiently;
-use super::store::{Recorded, read_journal, read_run_documents, recorded};
-use crate::journal::{Goal, RunState};
+use super::store::{Recorded, number, read_journal, read_run_documents, recorded};
+use crate::journal::{BatchOutcome, Goal, RunState};
 use crate::model::{Timestamp, grouped};
 use crate::server::{Server, ServerError, failed, unsigned};
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -74,7 +74,38 @@ pub struct RunReport {
     pub error: Option<String>,
     /// How far it is, while a process works on it.
     pub progress: Option<RunProgress>,
+    /// Since when the process that works on it does, which may be long after the run began; not part of the object.
+    #[serde(skip)]
+    pub worked_on_since: Option<Timestamp>,
+    /// How fast the last process that applied it was; not part of the object.
+    #[serde(skip)]
+    pub pace: Option<RunPace>,
 }
+
+/// How fast a process worked on a run, from the first batch to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunPace {
+    /// Documents that it wrote.
+    pub documents: u64,
+    /// Milliseconds that it took.
+    pub ms: u64,
+}
+
+impl RunPace {
+    fn read(run: &Document) -> Option<RunPace> {
+        let pace = run.get_document(PACE).ok()?;
+        Some(RunPace { documents: unsigned(pace, "documents")?, ms: unsigned(pace, "ms")? })
+    }
+
+    /// As it is written into a run's document.
+    pub(super) fn field(self) -> Document {
+        let RunPace { documents, ms } = self;
+        doc! {PACE: {"documents": number(documents), "ms": number(ms)}}
+    }
+}
+
+/// The field of a run's document with its pace.
+const PACE: &str = "pace";
 
 /// The tokens' health.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -165,23 +196,44 @@ pub async fn migration_and_runs(
     let documents = read_run_documents(server, options.retry).await?;
     let mut runs: Vec<RunReport> =
         documents.iter().map(|run| run_report(run, active.as_ref())).collect();
-    // A run says how much it applied and restored when it ends; until then its journal does.
+    // A run says how much it applied and restored when it ends; until then its transactions do.
     let has_ended = |run: &RunReport| {
         let state = RunState::from_word(&run.state);
         matches!(state, Some(RunState::Completed | RunState::RolledBack))
     };
-    for run in runs.iter_mut().filter(|run| run.applied.is_none() || !has_ended(run)) {
-        let documents = read_journal(server, options, &run.run_id).await?;
-        let recorded: Vec<Recorded> = documents.iter().filter_map(recorded).collect();
-        let reached = |goal| recorded.iter().map(move |found| found.reached(goal)).sum();
-        run.applied = Some(reached(Goal::Apply));
+    for (run, document) in runs.iter_mut().zip(&documents) {
+        if run.applied.is_some() && has_ended(run) {
+            continue;
+        }
+        let collection = document.get_str("collection").unwrap_or(&options.tokens);
+        let (applied, restored) =
+            recorded_figures(server, options, collection, &run.run_id).await?;
+        run.applied = Some(applied);
         if run.state == RunState::RollingBack.as_str() {
-            let restored = recorded.iter().filter(|found| !found.is_applied);
-            run.restored = Some(restored.map(|found| found.reached(Goal::Rollback)).sum());
+            run.restored = Some(restored);
         }
     }
     let state = stored.map_or_else(|| "not_started".to_owned(), |stored| stored.status);
     Ok((state, runs))
+}
+
+/// How many documents of a run are recorded as applied and as restored. The fences have counted them; only of a run
+/// of a version that did not count is the journal read, which holds all undo images.
+async fn recorded_figures(
+    server: &Server,
+    options: &RunOptions,
+    collection: &str,
+    run_id: &str,
+) -> Result<(u64, u64), ServerError> {
+    let counted = counted_by_fences(server, options, collection, run_id).await?;
+    if let Some(applied) = counted.applied {
+        return Ok((applied, counted.restored.unwrap_or(0)));
+    }
+    let documents = read_journal(server, options, run_id).await?;
+    let recorded: Vec<Recorded> = documents.iter().filter_map(recorded).collect();
+    let applied = recorded.iter().map(|found| found.reached(Goal::Apply)).sum();
+    let restored = recorded.iter().filter(|found| found.outcome == BatchOutcome::RolledBack);
+    Ok((applied, restored.map(|found| found.reached(Goal::Rollback)).sum()))
 }
 
 /// Reads the state of everything. Writes nothing.
@@ -246,11 +298,13 @@ fn run_report(run: &Document, active: Option<&Holder>) -> RunReport {
     let time = |name| run.get_datetime(name).ok().map(|at| Timestamp(at.timestamp_millis()));
     let run_id = text("_id").unwrap_or_default();
     let active = active.filter(|holder| holder.run_id == run_id);
-    let beat_at = active.and_then(|holder| holder.beat_at);
-    let beat_at = beat_at.map(|at| Timestamp(at.timestamp_millis()));
+    let stamp = |at: DateTime| Timestamp(at.timestamp_millis());
+    let beat_at = active.and_then(|holder| holder.beat_at).map(stamp);
     RunReport {
         is_active: active.is_some(),
         progress: active.and_then(|holder| holder.progress.clone()),
+        worked_on_since: active.and_then(|holder| holder.taken_at).map(stamp),
+        pace: RunPace::read(run),
         run_id,
         plan_sha256: text("planSha256"),
         state: text("state").unwrap_or_default(),

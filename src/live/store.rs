@@ -12,7 +12,8 @@ use super::error::RunError;
 use super::mongo::{found_field, left_field};
 use super::options::RunOptions;
 use super::patience::patiently;
-use crate::journal::{Goal, RunState};
+use crate::decide::{OnDrift, Step, decide};
+use crate::journal::{BatchOutcome, Goal, RunState};
 use crate::model::{Sha256Hash, hash_bytes};
 use crate::plan::Batch;
 use crate::server::{Server, ServerError, error_code, failed, integer, unsigned};
@@ -79,11 +80,16 @@ pub(super) struct Recorded {
     pub(super) not_restored: u64,
     /// Those of them that were as wanted.
     pub(super) found_restored: u64,
-    pub(super) is_applied: bool,
+    pub(super) outcome: BatchOutcome,
     pub(super) sha256: Sha256Hash,
 }
 
 impl Recorded {
+    /// What is to be done with the batch before its documents are looked at.
+    pub(super) fn step(&self, goal: Goal) -> Step {
+        decide(goal, Some(self.outcome), None, OnDrift::default())
+    }
+
     /// Documents that applying wrote.
     pub(super) fn written(&self) -> u64 {
         self.changes.saturating_sub(self.left)
@@ -205,7 +211,8 @@ pub(super) async fn find_forgotten_run(
     known: &[String],
 ) -> Result<Option<String>, ServerError> {
     let plan = plan.to_string();
-    let mut rest = doc! {};
+    // Comparisons find only values of one type, and ours are documents.
+    let mut rest = doc! {"_id": {"$gt": {}}};
     loop {
         let next = patiently(patience, || async {
             let journal = journal(server);
@@ -221,7 +228,8 @@ pub(super) async fn find_forgotten_run(
             rest = doc! {"_id": {"$gt": first.get("_id").cloned()}}; // not ours
             continue;
         };
-        if is("planSha256", &plan) && is("state", APPLIED) && !known.iter().any(|it| it == run) {
+        if is("planSha256", &plan) && !is("state", ROLLED_BACK) && !known.iter().any(|it| it == run)
+        {
             return Ok(Some(run.to_owned()));
         }
         rest = doc! {"_id": {"$gt": {"run": run, "batch": Bson::MaxKey}}};
@@ -301,7 +309,7 @@ pub(super) async fn read_journal(
 }
 
 /// Nothing may be counted as never recorded because it can't be read.
-fn unreadable(document: &Document) -> RunError {
+pub(super) fn unreadable(document: &Document) -> RunError {
     let id = document.get_document("_id").ok();
     let number = |name| id.and_then(|id| unsigned(id, name)).unwrap_or_default();
     let (batch, from) = (number("batch"), number("from"));
@@ -324,18 +332,21 @@ pub(super) fn recorded(document: &Document) -> Option<Recorded> {
         found_applied: unsigned(document, found_field(Goal::Apply)).unwrap_or(0),
         not_restored,
         found_restored: unsigned(document, found_field(Goal::Rollback)).unwrap_or(0),
-        is_applied: document.get_str("state").ok()? == APPLIED,
+        outcome: match document.get_str("state").ok()? {
+            APPLIED => BatchOutcome::Applied,
+            ROLLED_BACK => BatchOutcome::RolledBack,
+            _ => return None,
+        },
         sha256: document.get_str("sha256").ok()?.parse().ok()?,
     })
 }
 
 /// One journal document without its images; `None` when there is none.
-pub(super) async fn read_one_recorded(
+pub(super) async fn read_one_of_journal(
     server: &Server,
     id: &Document,
-) -> DriverResult<Option<Recorded>> {
-    let found = journal(server).find_one(doc! {"_id": id}).projection(doc! {"undo": 0}).await?;
-    Ok(found.as_ref().and_then(recorded))
+) -> DriverResult<Option<Document>> {
+    journal(server).find_one(doc! {"_id": id}).projection(doc! {"undo": 0}).await
 }
 
 /// Reads one journal document with its images.

@@ -3,7 +3,7 @@
 use super::error::RunError;
 use super::options::RunOptions;
 use super::preflight::Tally;
-use super::rollback::{RollbackOf, find_run, read_complete};
+use super::rollback::{RollbackOf, find_run, is_standing, read_complete};
 use super::store::read_recorded_batch;
 use crate::server::Server;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -35,7 +35,7 @@ pub async fn undoing(
     let run = find_run(of, server, options).await?;
     let recorded = read_complete(server, options, &run).await?;
     let mut tally = Tally::default();
-    let applied = recorded.into_iter().filter(|found| found.is_applied);
+    let applied = recorded.into_iter().filter(is_standing);
     let images =
         applied.map(|found| read_recorded_batch(server, options, &run.id, found.batch, found.from));
     let mut images = stream::iter(images).buffered(options.workers());

@@ -6,7 +6,7 @@ use super::error::RunError;
 use super::guard::{guard, guard_deployment};
 use super::lease::holder_of;
 use super::options::RunOptions;
-use super::place::{Place, find_place};
+use super::place::{Found, Place, find_place};
 use super::store::may_write;
 use super::verify::verify;
 use crate::decide::OnDrift;
@@ -284,8 +284,12 @@ fn belongs(plan: &Plan, server: &Server, options: &RunOptions) -> Check {
 async fn place(plan: &Plan, server: &Server, options: &RunOptions) -> Check {
     let name = "no other migration in the way";
     match find_place(plan, server, options).await {
-        Ok(Place::New) => Check::pass(name, "this plan was not applied yet"),
-        Ok(Place::Resume(run)) => {
+        Ok(Found { replaced: Some(replaced), .. }) => {
+            let action = "look at what that tool did; apply puts this run's state in its place";
+            Check::warn(name, replaced.to_string(), action)
+        }
+        Ok(Found { place: Place::New, .. }) => Check::pass(name, "this plan was not applied yet"),
+        Ok(Found { place: Place::Resume(run), .. }) => {
             let detail = format!("run {} of this plan is not finished", run.id);
             Check::warn(name, detail, "remelt apply goes on with it")
         }

@@ -247,11 +247,10 @@ fn longest_execution(board: &Board, now: Timestamp) -> Option<(String, Duration)
     let pass = pass_time(under_way, latest);
     let pass = pass.map(|took| ("The pass over the ledger".to_owned(), took));
     let runs = board.runs().borrow().clone();
-    let runs = runs
-        .runs
-        .iter()
-        .filter(|run| run.is_active)
-        .filter_map(|run| Some((format!("Run {}", run.run_id), since(run.started_at?))));
+    let runs = runs.runs.iter().filter(|run| run.is_active).filter_map(|run| {
+        let since = since(run.worked_on_since.or(run.started_at)?);
+        Some((format!("Run {}", run.run_id), since))
+    });
     pass.into_iter().chain(runs).max_by_key(|(_, took)| *took)
 }
 

@@ -2,15 +2,16 @@
 //! batches, commits, local journal and manifest. What is simulated around them is the lease's upkeep and
 //! the state of the run, which the real commands keep in `remelt_runs`.
 
+use super::super::apply::is_rolled_back;
 use super::super::batch::RunContext;
 use super::super::error::RunError;
 use super::super::options::{RunOptions, WORKERS_MAX};
-use super::super::rollback::check_complete;
+use super::super::rollback::{check_complete, is_standing};
 use super::super::run_log::RunLog;
 use super::super::store::{Recorded, StoredRun, recorded, recorded_batch};
 use super::super::work::{Halt, UnitKey, Work, held, remaining};
 use super::session::{Process, Simulated};
-use crate::decide::OnDrift;
+use crate::decide::{OnDrift, Step};
 use crate::journal::{DRIFT_LISTED_MAX, Goal, Record, RunDirectory, RunState};
 use crate::model::Timestamp;
 use crate::plan::Plan;
@@ -82,11 +83,11 @@ async fn with_lease(process: &Rc<Process>, machine: &Machine<'_>) -> Result<Repo
     }
     log.append(&Record::Started { goal, plan_sha256: plan.sha256(), at: Timestamp(0) })?;
     log.reconcile(&found, &local)?;
-    let is_done = |found: &&Recorded| found.is_applied == (goal == Goal::Apply);
+    let is_done = |found: &&Recorded| found.step(goal) == Step::AlreadyDone;
     log.already = found.iter().filter(is_done).map(|found| found.reached(goal)).sum();
     let queue = match goal {
         Goal::Apply => {
-            if found.iter().any(|found| !found.is_applied) {
+            if found.iter().any(is_rolled_back) {
                 return Err(RunError::BeingRolledBack(RUN_ID.to_owned()));
             }
             log.take_over_drift(goal, &found, &local);
@@ -116,7 +117,7 @@ fn stored(plan: &Plan, state: Option<RunState>) -> StoredRun {
 }
 
 fn to_undo(found: &[Recorded]) -> VecDeque<UnitKey> {
-    let applied = found.iter().rev().filter(|found| found.is_applied);
+    let applied = found.iter().rev().filter(|found| is_standing(found));
     applied
         .map(|found| UnitKey { batch: found.batch, from: found.from, changes: found.changes })
         .collect()
