@@ -20,7 +20,8 @@ pub enum ServerError {
     BadUri,
     /// A file of the connection string's TLS options can't be used.
     #[error(
-        "the connection string's TLS options can't be used (they are not shown); expected tlsCAFile and          tlsCertificateKeyFile to name PEM files that this user may read; check that they are there and whole"
+        "the connection string's TLS options can't be used (they are not shown); expected tlsCAFile and \
+         tlsCertificateKeyFile to name PEM files that this user may read; check that they are there and whole"
     )]
     BadTls,
     /// The database's name can't be one.
