@@ -2,6 +2,7 @@
 
 use crate::publish::{PublishError, at};
 use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -23,9 +24,12 @@ impl TemporaryDirectory {
             let mut named = tempfile::Builder::new();
             named.prefix(prefix).permissions(Permissions::from_mode(0o700));
             let made = named.tempdir_in(parent).map_err(at("create a directory in", parent))?;
-            let lock = File::open(made.path()).map_err(at("open", made.path()))?;
+            // Another process may take it for abandoned before the lock is had.
+            let lock = match File::open(made.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(at("open", made.path()))?,
+            };
             lock.lock().map_err(at("lock", made.path()))?;
-            // Another process may have taken it for abandoned before the lock was had.
             if made.path().exists() {
                 return Ok(TemporaryDirectory { path: made.keep(), _lock: lock });
             }
@@ -91,5 +95,20 @@ mod tests {
         second.remove().unwrap();
         let left: Vec<_> = fs::read_dir(parent.path()).unwrap().flatten().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn many_at_once_take_no_new_directory_for_an_abandoned_one() {
+        let parent = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let made = TemporaryDirectory::create(parent.path(), "remelt-").unwrap();
+                        assert!(made.path().exists());
+                    }
+                });
+            }
+        });
     }
 }
