@@ -60,7 +60,7 @@ pub enum AnalyzeError {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// What was read the second time is not what was judged: different secrets have had the same fingerprint, and
-    /// another [`FingerprintKey`] helps, or the snapshot is being changed.
+    /// another [`FingerprintKey`](super::FingerprintKey) helps, or the snapshot is being changed.
     #[error(
         "the tokens are not what they were when they were read the first time; make sure that nothing writes to the snapshot, and run the command again"
     )]
