@@ -244,7 +244,7 @@ impl<'a> Engine<'a> {
         let Some(collection) = &self.input.wallets else { return Ok(None) };
         self.progress.begin("reading wallets", collection.stored_bytes(), Unit::Bytes);
         let mut workers: Vec<WalletTable> = Vec::new();
-        workers.resize_with(self.options.threads, WalletTable::default);
+        workers.resize_with(self.threads(), WalletTable::default);
         let mut table = ChunkTable::new();
         let key = &self.prints;
         self.each_chunk(
@@ -258,7 +258,7 @@ impl<'a> Engine<'a> {
                         .map_err(pass::located(chunk, start))?;
                     count += 1;
                 }
-                self.allow_wallets(wallets.memory_bytes() * self.options.threads)?;
+                self.allow_wallets(wallets.memory_bytes() * self.threads())?;
                 Ok((chunk.bytes().len() as u64, count, crate::model::hash_bytes(chunk.bytes())))
             },
             |(bytes, documents, sha256)| {

@@ -115,12 +115,12 @@ pub(super) fn shortened(id: &str, columns: usize) -> String {
     format!("{head}...{tail}")
 }
 
-/// `head` and `words` with commas, in lines of at most 78 columns.
+/// `head` and `words` with commas, in lines that fit.
 pub(super) fn wrapped(text: &mut String, head: &str, words: &[&str]) {
     let mut row = head.to_owned();
     for (i, word) in words.iter().enumerate() {
         let end = if i + 1 < words.len() { "," } else { "" };
-        if row.len() + 2 + word.len() > 78 {
+        if row.len() + 2 + word.len() > PROSE_COLUMNS {
             line!(text, "{row}");
             row = " ".repeat(head.len());
         }
